@@ -1,0 +1,325 @@
+//! States, timers and how sessions end.
+
+use std::time::{Duration, Instant};
+
+use bgp_rib::Options;
+use bgp_wire::{Notification, NotificationCode, keepalive};
+
+use super::net::{Net, PEER, configs};
+use crate::{Clear, ConnId, Effect, Event, LARGE_HOLD, ResetCause, Speaker, SpeakerConfig, State};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn tunnelled() -> [crate::NeighborConfig; 2] {
+    configs().map(|mut config| {
+        config.tunnel = Some("azure".into());
+        config
+    })
+}
+
+fn last_words(net: &Net, side: usize) -> String {
+    net.speakers[side].neighbor(PEER).unwrap().last_reset.unwrap().1
+}
+
+#[test]
+fn a_pair_is_established_within_two_seconds_of_its_start() {
+    let mut net = Net::new(configs(), 4);
+    net.run(2 * SECOND);
+    assert_eq!(net.states(), [State::Established; 2]);
+    let view = net.speakers[0].neighbor(PEER).unwrap();
+    let negotiated = view.negotiated.unwrap();
+    assert_eq!(negotiated.hold, Some(Duration::from_secs(180)));
+    assert_eq!(negotiated.keepalive, Duration::from_secs(60));
+    assert!(negotiated.context.as4 && negotiated.refresh && negotiated.enhanced_refresh);
+    assert_eq!(view.summary.reason, None);
+}
+
+#[test]
+fn a_session_stays_up_for_hours_on_keepalives_alone() {
+    let mut net = Net::established(configs());
+    net.run(Duration::from_hours(10));
+    assert_eq!(net.states(), [State::Established; 2]);
+    let counters = net.speakers[0].neighbor(PEER).unwrap().counters;
+    assert_eq!((counters.established, counters.dropped), (1, 0));
+    assert!((600..=900).contains(&counters.sent.keepalives), "{}", counters.sent.keepalives);
+}
+
+#[test]
+fn the_lesser_hold_time_holds_and_a_keepalive_is_a_third_of_it() {
+    let mut both = configs();
+    both[0].hold_time = 1835;
+    both[0].keepalive = 610;
+    both[1].hold_time = 240;
+    both[1].keepalive = 80;
+    let net = Net::established(both);
+    let view = net.speakers[0].neighbor(PEER).unwrap();
+    let negotiated = view.negotiated.unwrap();
+    assert_eq!((negotiated.hold, negotiated.keepalive), (Some(240 * SECOND), 80 * SECOND));
+    assert_eq!((view.configured_hold, view.configured_keepalive), (1835, 610));
+}
+
+#[test]
+fn without_a_hold_time_there_are_no_keepalives_and_no_timers() {
+    let mut both = configs();
+    both[1].hold_time = 0;
+    let mut net = Net::new(both, 1);
+    net.run(5 * SECOND);
+    assert_eq!(net.states(), [State::Established; 2]);
+    let view = net.speakers[0].neighbor(PEER).unwrap();
+    assert_eq!((view.hold_at, view.keepalive_at, view.send_hold_at), (None, None, None));
+}
+
+#[test]
+fn a_silent_peer_is_dropped_at_the_hold_time_with_4_0_and_its_routes_go() {
+    let mut net = Net::established(configs());
+    net.originate(1, &["172.16.0.0/22"]);
+    net.run(SECOND);
+    assert_eq!(net.learned(0), ["172.16.0.0/22"]);
+    net.black_hole = true;
+    net.run(Duration::from_secs(185));
+    assert!(net.learned(0).is_empty());
+    assert_ne!(net.states()[0], State::Established);
+    let dropped = |(_, event): &&(Instant, Event)| {
+        matches!(event, Event::Reset { established: true, cause: ResetCause::Sent(sent), .. }
+            if sent.code == NotificationCode::HOLD_TIMER_EXPIRED)
+    };
+    let (at, _) = net.events[0].iter().find(dropped).unwrap();
+    assert!(*at >= net.start + 120 * SECOND && *at <= net.start + 200 * SECOND);
+}
+
+#[test]
+fn a_peer_that_accepts_and_never_opens_is_dropped_after_four_minutes() {
+    let mut both = configs();
+    both[1].passive = true;
+    let mut net = Net::new(both, 1);
+    net.stalled[1] = true;
+    net.run(5 * SECOND);
+    assert_eq!(net.states()[0], State::OpenSent);
+    net.black_hole = true;
+    net.run(LARGE_HOLD - 6 * SECOND);
+    assert_eq!(net.states()[0], State::OpenSent);
+    net.run(3 * SECOND);
+    assert!(last_words(&net, 0).contains("hold timer expired"));
+}
+
+#[test]
+fn a_socket_that_takes_nothing_ends_the_session_by_the_send_hold_timer() {
+    let mut net = Net::established(configs());
+    net.stalled[0] = true;
+    // The peer hears nothing and would drop the session first, so it is kept from that.
+    for _ in 0..600 {
+        net.run(SECOND);
+        if net.states()[0] != State::Established {
+            break;
+        }
+        net.inject(1, &keepalive());
+    }
+    assert!(last_words(&net, 0).contains("send hold timer expired"), "{}", last_words(&net, 0));
+}
+
+#[test]
+fn refused_dials_are_retried_for_ever_between_5_and_30_seconds() {
+    let mut both = configs();
+    both[1].passive = true;
+    let mut net = Net::new(both, 1);
+    net.refuses[1] = true;
+    net.run(Duration::from_secs(600));
+    let resets = net.events[0].iter().filter(|(_, event)| matches!(event, Event::Reset { .. }));
+    let times: Vec<_> = resets.map(|(at, _)| *at).collect();
+    let gaps: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.iter().all(|gap| *gap > 3 * SECOND && *gap < 31 * SECOND), "{gaps:?}");
+    assert!(gaps.last().unwrap() > &(20 * SECOND));
+    assert_eq!(last_words(&net, 0), "TCP connection refused");
+    assert_eq!(net.states()[0], State::Active);
+    net.refuses[1] = false;
+    net.run(Duration::from_secs(31));
+    assert_eq!(net.states(), [State::Established; 2]);
+}
+
+#[test]
+fn a_session_lives_and_dies_with_its_transport() {
+    let mut net = Net::new(tunnelled(), 1);
+    net.run(Duration::from_secs(30));
+    assert_eq!(net.states(), [State::Idle; 2]);
+    assert_eq!(net.open(), 0, "no dial before the tunnel is up");
+    for side in [0, 1] {
+        net.speakers[side].transport_up(PEER, net.now);
+    }
+    net.run(2 * SECOND);
+    assert_eq!(net.states(), [State::Established; 2]);
+    net.originate(1, &["172.16.0.0/22"]);
+    net.run(SECOND);
+    assert_eq!(net.learned(0), ["172.16.0.0/22"]);
+    net.speakers[0].transport_down(PEER, "CHILD SA deleted by peer", net.now);
+    net.drain();
+    assert!(net.learned(0).is_empty(), "routes go at once");
+    assert_eq!(net.states()[0], State::Idle);
+    let summary = &net.speakers[0].summary()[0];
+    assert_eq!(summary.state_word, "Idle (Transport)");
+    assert_eq!(summary.reason.as_deref(), Some("transport down: CHILD SA deleted by peer"));
+}
+
+#[test]
+fn a_transport_that_comes_back_brings_the_session_back_at_once() {
+    let mut net = Net::new(tunnelled(), 2);
+    for round in 0..5 {
+        for side in [0, 1] {
+            net.speakers[side].transport_up(PEER, net.now);
+        }
+        net.run(2 * SECOND);
+        assert_eq!(net.states(), [State::Established; 2], "round {round}");
+        for side in [0, 1] {
+            net.speakers[side].transport_down(PEER, "test", net.now);
+        }
+        net.run(SECOND);
+    }
+}
+
+#[test]
+fn an_inbound_connection_is_refused_while_the_transport_is_down() {
+    let mut both = tunnelled();
+    both[1].tunnel = None;
+    let mut net = Net::new(both, 1);
+    net.run(Duration::from_secs(60));
+    assert_eq!(net.states()[0], State::Idle);
+    let counters = net.speakers[0].neighbor(PEER).unwrap().counters;
+    assert!(counters.refused > 0);
+    assert_eq!(counters.sent.total(), 0, "without a word");
+}
+
+#[test]
+fn a_shutdown_text_reaches_the_other_operator() {
+    let mut net = Net::established(configs());
+    assert!(net.speakers[0].shutdown(PEER, "maintenance until 6", net.now));
+    net.run(SECOND);
+    assert_eq!(net.states()[0], State::Idle);
+    assert_eq!(
+        last_words(&net, 1),
+        "peer sent cease: administrative shutdown (6/2): \"maintenance until 6\""
+    );
+    assert_eq!(net.speakers[0].summary()[0].state_word, "Idle (Admin)");
+    assert!(last_words(&net, 0).starts_with("we sent cease: administrative shutdown"));
+    net.run(Duration::from_secs(60));
+    assert_eq!(net.states()[0], State::Idle);
+    net.speakers[0].enable(PEER, net.now);
+    net.run(Duration::from_secs(130));
+    assert_eq!(net.states(), [State::Established; 2]);
+}
+
+#[test]
+fn a_hard_clear_brings_the_session_back_with_its_routes() {
+    let mut net = Net::established(configs());
+    net.originate(1, &["172.16.0.0/22"]);
+    net.run(SECOND);
+    net.speakers[0].clear(PEER, Clear::Hard, net.now);
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.states(), [State::Established; 2]);
+    assert_eq!(net.learned(0), ["172.16.0.0/22"]);
+    assert_eq!(net.speakers[0].neighbor(PEER).unwrap().counters.established, 2);
+}
+
+#[test]
+fn a_peer_that_flaps_with_one_bad_message_a_session_is_held_longer_each_time() {
+    let mut net = Net::established(configs());
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        net.inject(0, &[0; 19]);
+        let down = net.now;
+        while net.states()[0] != State::Established {
+            net.run(SECOND / 4);
+            assert!(net.now < down + Duration::from_secs(400), "it comes back");
+        }
+        waits.push(net.now - down);
+    }
+    assert!(waits.last().unwrap() > &Duration::from_secs(60), "{waits:?}");
+    assert!(last_words(&net, 0).contains("connection not synchronized (1/1)"));
+}
+
+#[test]
+fn a_message_in_the_wrong_state_is_an_error_of_that_state() {
+    let mut net = Net::established(configs());
+    let open = bgp_wire::Open::new(65515, 180, [10, 0, 0, 9].into(), Vec::new()).encode();
+    net.inject(0, &open);
+    assert_eq!(net.speakers[0].neighbor(PEER).unwrap().last_error_code.as_deref(), Some("0503"));
+}
+
+#[test]
+fn the_wrong_as_is_told_2_2_and_shown_in_words() {
+    let mut both = configs();
+    both[0].asn = 65516;
+    both[0].passive = true;
+    let mut net = Net::new(both, 1);
+    net.run(Duration::from_secs(3));
+    assert_eq!(last_words(&net, 0), "we sent OPEN error: bad peer AS (2/2)");
+    assert_eq!(last_words(&net, 1), "peer sent OPEN error: bad peer AS (2/2)");
+}
+
+#[test]
+fn no_common_family_is_told_2_7_with_the_family_we_want() {
+    let mut both = configs();
+    both[0].families = bgp_wire::Families::IPV6;
+    let mut net = Net::new(both, 1);
+    net.run(Duration::from_secs(3));
+    let view = net.speakers[0].neighbor(PEER).unwrap();
+    assert_eq!(view.last_error_code.as_deref(), Some("0207"));
+    assert!(
+        view.last_reset.unwrap().1.ends_with("data 010400020001")
+            || last_words(&net, 1).ends_with("data 010400020001")
+    );
+}
+
+#[test]
+fn a_peer_that_refuses_capabilities_is_tried_once_without_any() {
+    let [config, _] = configs();
+    let mut script = Script::new(config);
+    for expected in [47, 29, 47] {
+        let hello = script.dial();
+        assert_eq!(hello.len(), expected, "OPEN of that size");
+        let refusal = Notification::from(NotificationCode::UNSUPPORTED_PARAMETER).encode();
+        script.speaker.handle_bytes(script.conn, &refusal, script.now);
+    }
+}
+
+/// One speaker whose peer is the test itself.
+struct Script {
+    speaker: Speaker,
+    conn: ConnId,
+    now: Instant,
+}
+
+impl Script {
+    fn new(config: crate::NeighborConfig) -> Self {
+        let own = SpeakerConfig { asn: 65510, router_id: [10, 0, 0, 1].into(), decision: Options::default() };
+        let (mut speaker, now) = (Speaker::new(own, [1; 32]), Instant::now());
+        speaker.upsert_neighbor(PEER, config, now);
+        Self { speaker, conn: ConnId(0), now }
+    }
+
+    /// Lets time pass until it dials, connects, and answers what it says first.
+    fn dial(&mut self) -> Vec<u8> {
+        loop {
+            match self.speaker.poll_effect() {
+                Some(Effect::Connect { conn, .. }) => {
+                    self.conn = conn;
+                    let ends = ["192.168.1.1:40000", "172.16.0.254:179"].map(|text| text.parse().unwrap());
+                    self.speaker.handle_connected(conn, ends[0], ends[1], self.now);
+                }
+                Some(Effect::Write { conn, bytes }) if conn == self.conn => return bytes,
+                Some(_) => {}
+                None => {
+                    self.now = self.speaker.poll_timeout().unwrap().max(self.now);
+                    self.speaker.handle_timeout(self.now);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_removed_neighbour_says_so() {
+    let mut net = Net::established(configs());
+    net.speakers[0].remove_neighbor(PEER, net.now);
+    net.run(SECOND);
+    assert_eq!(last_words(&net, 1), "peer sent cease: peer de-configured (6/3)");
+    assert!(net.speakers[0].summary().is_empty());
+}

@@ -1,0 +1,110 @@
+//! `show ike` and `show ipsec`.
+
+use control::view::{ChildSa, Direction, IkeSa};
+
+use super::table::{age, maybe_age, octets};
+
+pub(crate) fn ike(view: &[IkeSa]) -> String {
+    if view.is_empty() {
+        return "no IKE SA\n".to_owned();
+    }
+    view.iter().map(one_ike).collect::<Vec<_>>().join("\n")
+}
+
+fn one_ike(sa: &IkeSa) -> String {
+    let role = if sa.initiator { "initiator" } else { "responder" };
+    let star = |ours: bool| if ours { "*" } else { "" };
+    let nat = match (sa.nat_local, sa.nat_remote) {
+        (false, false) => "none",
+        (true, false) => "here",
+        (false, true) => "at the peer",
+        (true, true) => "at both ends",
+    };
+    format!(
+        "{}: {} for {}, {role}, SPIs {}_i{} {}_r{}\n  local  '{}' @ {}\n  remote '{}' @ {}\n  {}\n  rekey in {}, expires in {}, \
+         NAT {nat}, last heard {} ago, {} CHILD SA\n",
+        sa.tunnel,
+        sa.state,
+        age(sa.age),
+        sa.spi_initiator,
+        star(sa.initiator),
+        sa.spi_responder,
+        star(!sa.initiator),
+        sa.local_id,
+        sa.local,
+        sa.remote_id,
+        sa.remote,
+        sa.suite,
+        maybe_age(sa.rekey_in),
+        maybe_age(sa.expires_in),
+        maybe_age(sa.last_heard),
+        sa.children,
+    )
+}
+
+pub(crate) fn ipsec(view: &[ChildSa]) -> String {
+    if view.is_empty() {
+        return "no CHILD SA\n".to_owned();
+    }
+    view.iter().map(one_child).collect::<Vec<_>>().join("\n")
+}
+
+fn one_child(sa: &ChildSa) -> String {
+    let esn = if sa.esn { ", ESN" } else { "" };
+    let pfs = sa.pfs.as_ref().map_or_else(|| "no PFS".to_owned(), |group| format!("PFS {group}"));
+    format!(
+        "{}: {} for {}, TUNNEL in {}, {} -> {}\n  {}{esn}, {pfs}, replay window {}\n  rekey in {}, expires in {}\n{}{}  local  {}\n  remote {}\n",
+        sa.tunnel,
+        sa.state,
+        age(sa.age),
+        sa.encapsulation,
+        sa.local,
+        sa.remote,
+        sa.suite,
+        sa.replay_window,
+        maybe_age(sa.rekey_in),
+        maybe_age(sa.expires_in),
+        direction("in ", &sa.inbound),
+        direction("out", &sa.outbound),
+        sa.local_ts.join(" "),
+        sa.remote_ts.join(" "),
+    )
+}
+
+fn direction(name: &str, direction: &Direction) -> String {
+    let refused: String =
+        direction.refused.iter().map(|(reason, count)| format!(", {count} {reason}")).collect();
+    format!(
+        "  {name} {}, {} packets, {}, sequence {}, last use {} ago{refused}\n",
+        direction.spi,
+        direction.packets,
+        octets(direction.bytes),
+        direction.sequence,
+        maybe_age(direction.last_use),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_page_says_so() {
+        assert_eq!((ike(&[]), ipsec(&[])), ("no IKE SA\n".to_owned(), "no CHILD SA\n".to_owned()));
+    }
+
+    #[test]
+    fn both_spis_and_what_was_refused_are_shown() {
+        let sa = ChildSa {
+            inbound: Direction {
+                spi: "c0ffee01".into(),
+                refused: vec![("replayed".into(), 3)],
+                ..Direction::default()
+            },
+            outbound: Direction { spi: "0badcafe".into(), ..Direction::default() },
+            ..ChildSa::default()
+        };
+        let text = ipsec(&[sa]);
+        assert!(text.contains("c0ffee01") && text.contains("0badcafe") && text.contains("3 replayed"));
+    }
+}

@@ -1,0 +1,42 @@
+//! `show ike`.
+
+use serde::{Deserialize, Serialize};
+
+/// One IKE SA.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct IkeSa {
+    /// The tunnel it is of.
+    pub tunnel: String,
+    /// The state, by its RFC name or a word.
+    pub state: String,
+    /// Did we start it?
+    pub initiator: bool,
+    /// SPIs, as 16 hex digits.
+    pub spi_initiator: String,
+    /// The responder's.
+    pub spi_responder: String,
+    /// Our address and port.
+    pub local: String,
+    /// The peer's address and port.
+    pub remote: String,
+    /// Our identity.
+    pub local_id: String,
+    /// The peer's identity, as it proved it.
+    pub remote_id: String,
+    /// The suite, as IANA names.
+    pub suite: String,
+    /// Is there a NAT before us?
+    pub nat_local: bool,
+    /// Is there one before the peer?
+    pub nat_remote: bool,
+    /// Seconds since established.
+    pub age: u64,
+    /// Seconds until we rekey it.
+    pub rekey_in: Option<u64>,
+    /// Seconds until it ends.
+    pub expires_in: Option<u64>,
+    /// Seconds since the peer was last heard.
+    pub last_heard: Option<u64>,
+    /// Children it has.
+    pub children: usize,
+}

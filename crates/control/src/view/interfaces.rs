@@ -1,0 +1,74 @@
+//! `show interfaces`.
+
+use serde::{Deserialize, Serialize};
+
+/// The whole page.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Interfaces {
+    /// The tunnels' devices.
+    pub interfaces: Vec<Interface>,
+    /// The outer sockets.
+    pub sockets: Vec<Socket>,
+    /// Packets dropped before they belonged to a tunnel, by reason.
+    pub drops: Vec<NamedCount>,
+}
+
+/// One tunnel interface.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Interface {
+    /// The tunnel.
+    pub tunnel: String,
+    /// The device's name.
+    pub name: String,
+    /// Its index.
+    pub index: u32,
+    /// Its MTU.
+    pub mtu: u32,
+    /// Where that comes from: the file, or the outer MTU less what the SA costs.
+    pub mtu_from: String,
+    /// The MSS that SYN segments are clamped to, IPv4; `None` when off.
+    pub mss: Option<u16>,
+    /// Addresses on it.
+    pub addresses: Vec<String>,
+    /// Inner packets and octets to the peer.
+    pub packets_out: u64,
+    /// Octets.
+    pub bytes_out: u64,
+    /// From the peer.
+    pub packets_in: u64,
+    /// Octets.
+    pub bytes_in: u64,
+    /// Offloads and why one is off.
+    pub offloads: Vec<Offload>,
+    /// Packets dropped, by reason.
+    pub drops: Vec<NamedCount>,
+}
+
+/// One offload.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Offload {
+    /// Its name, as `tso4`.
+    pub name: String,
+    /// On?
+    pub on: bool,
+    /// Why not.
+    pub why: Option<String>,
+}
+
+/// One outer socket.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Socket {
+    /// As `udp 0.0.0.0:4500` or `esp ::`.
+    pub name: String,
+    /// Offloads and why one is off.
+    pub offloads: Vec<Offload>,
+}
+
+/// A counter with its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedCount {
+    /// What is counted.
+    pub name: String,
+    /// How many.
+    pub count: u64,
+}

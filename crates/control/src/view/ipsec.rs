@@ -1,0 +1,57 @@
+//! `show ipsec`.
+
+use serde::{Deserialize, Serialize};
+
+/// One CHILD SA: both directions.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ChildSa {
+    /// The tunnel it is of.
+    pub tunnel: String,
+    /// `INSTALLED`, `REKEYED` (its successor has taken over) or `LINGERING` (still opened for late packets).
+    pub state: String,
+    /// The suite, as IANA names.
+    pub suite: String,
+    /// The key exchange that gave it fresh secrecy, if one did.
+    pub pfs: Option<String>,
+    /// Extended sequence numbers.
+    pub esn: bool,
+    /// `UDP` or `ESP` (protocol 50).
+    pub encapsulation: String,
+    /// Our outer address and port.
+    pub local: String,
+    /// The peer's.
+    pub remote: String,
+    /// What our side may carry.
+    pub local_ts: Vec<String>,
+    /// What theirs may.
+    pub remote_ts: Vec<String>,
+    /// Seconds since it was made.
+    pub age: u64,
+    /// Seconds until we rekey it.
+    pub rekey_in: Option<u64>,
+    /// Seconds until it ends.
+    pub expires_in: Option<u64>,
+    /// Packets the replay window spans.
+    pub replay_window: u32,
+    /// From the peer.
+    pub inbound: Direction,
+    /// To the peer.
+    pub outbound: Direction,
+}
+
+/// One direction.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Direction {
+    /// As eight hex digits.
+    pub spi: String,
+    /// Inner packets.
+    pub packets: u64,
+    /// Inner octets.
+    pub bytes: u64,
+    /// The newest sequence number.
+    pub sequence: u64,
+    /// Seconds since the last packet.
+    pub last_use: Option<u64>,
+    /// Packets refused, by reason.
+    pub refused: Vec<(String, u64)>,
+}

@@ -1,0 +1,82 @@
+//! Opening: packets to plaintext, in place.
+
+use core::fmt;
+use core::ops::Range;
+
+use crate::aead::RingAead;
+use crate::algorithm::Suite;
+use crate::cbc::CbcHmacOpener;
+use crate::frame::{Forged, Frame, KeyError};
+use crate::gcm::Gcm;
+use crate::seal::{Method, check_keys};
+
+/// Opens the packets of one direction of one SA. Takes `&self`, so that several threads may share one.
+pub struct Opener {
+    suite: Suite,
+    engine: Engine,
+}
+
+/// Boxed, so that moving it leaves no copy of the expanded keys behind.
+enum Engine {
+    Ring(Box<RingAead>),
+    Gcm(Box<Gcm>),
+    Cbc(Box<CbcHmacOpener>),
+}
+
+impl Opener {
+    /// An opener under these keys, which are those of [`crate::Sealer::new`].
+    ///
+    /// # Errors
+    /// [`KeyError`] when a key does not fit the suite.
+    pub fn new(suite: Suite, encr_key: &[u8], integ_key: &[u8]) -> Result<Self, KeyError> {
+        check_keys(suite, encr_key, integ_key)?;
+        let engine = match Method::of(suite) {
+            Method::Ring => Engine::Ring(Box::new(RingAead::new(suite.encr, encr_key)?)),
+            Method::Gcm => Engine::Gcm(Box::new(Gcm::new(suite.encr, encr_key)?)),
+            Method::Cbc => Engine::Cbc(Box::new(CbcHmacOpener::new(suite, encr_key, integ_key)?)),
+        };
+        Ok(Self { suite, engine })
+    }
+
+    /// The suite this opener was made for.
+    #[must_use]
+    pub const fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// Checks the ICV and deciphers the text in place; gives where the plaintext stands in `frame.bytes`,
+    /// padding and trailer included.
+    ///
+    /// # Errors
+    /// [`Forged`] for a wrong ICV and for a packet too short or not of whole blocks. The buffer is then of
+    /// no use: its text may have been overwritten.
+    pub fn open(&self, mut frame: Frame<'_>) -> Result<Range<usize>, Forged> {
+        self.open_in(&mut frame)
+    }
+
+    /// Opens many packets and hands out each outcome, with its index, in order. One forged packet does not
+    /// end the batch.
+    pub fn open_batch(
+        &self,
+        frames: &mut [Frame<'_>],
+        mut outcome: impl FnMut(usize, Result<Range<usize>, Forged>),
+    ) {
+        for (index, frame) in frames.iter_mut().enumerate() {
+            outcome(index, self.open_in(frame));
+        }
+    }
+
+    fn open_in(&self, frame: &mut Frame<'_>) -> Result<Range<usize>, Forged> {
+        match &self.engine {
+            Engine::Ring(aead) => aead.open(frame, self.suite),
+            Engine::Gcm(gcm) => gcm.open(frame, self.suite),
+            Engine::Cbc(cbc) => cbc.open(frame),
+        }
+    }
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opener({})", self.suite)
+    }
+}

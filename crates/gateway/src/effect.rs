@@ -1,0 +1,176 @@
+//! Everything the gateway can ask for. The shell carries it out, decides nothing, and reports back.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bgp::ConnId;
+use control::Answer;
+use ike::{Transmit, Work, WorkId};
+use tunnel::{Table, TunnelId};
+
+use crate::fib::Change;
+use crate::input::RequestId;
+
+/// One effect.
+pub enum Effect {
+    /// Send an IKE message.
+    SendIke(Transmit),
+    /// Compute a key exchange; comes back as `Input::Work`.
+    Work(WorkId, Work),
+    /// Look a name up; comes back as `Input::Resolved`.
+    Resolve {
+        /// For which tunnel.
+        tunnel: TunnelId,
+        /// The name.
+        name: String,
+    },
+    /// From now on the datapath works by this table.
+    Publish(Arc<Table>),
+    /// About a tunnel's interface.
+    Device(TunnelId, Device),
+    /// Change routes; comes back as `Input::RoutesApplied`.
+    Routes(Vec<Change>),
+    /// Put up or take down the policy rules that keep outer packets out of our own table.
+    Rules(Rules),
+    /// Read the kernel; comes back as `Input::Kernel`.
+    ReadKernel,
+    /// About a BGP connection.
+    Stream(StreamOp),
+    /// The answer to a request.
+    Answer(RequestId, Answer),
+    /// Copy a tunnel's inner packets to whoever asked.
+    Capture {
+        /// Who.
+        request: RequestId,
+        /// Which tunnel.
+        tunnel: TunnelId,
+    },
+    /// Read the configuration file again; comes back as `Input::Reload`.
+    ReadConfig(Option<RequestId>),
+    /// A line for the log.
+    Log(Line),
+    /// All is ended: the process may go.
+    Stopped,
+}
+
+/// About an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// Make it, or adopt the one an earlier run left; comes back as `Input::DeviceReady`.
+    Open {
+        /// The device's name.
+        name: String,
+        /// The tunnel's name, for its alias.
+        alias: Arc<str>,
+        /// Addresses it shall have; others of it go.
+        addresses: Vec<(IpAddr, u8)>,
+        /// Its first MTU, octets.
+        mtu: u32,
+    },
+    /// Its MTU changed.
+    Mtu(u32),
+    /// Remove it.
+    Close,
+}
+
+/// Policy rules for a table of our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// Put them up: marked packets look in `main` alone; others in `main` without its default route, then in `table`.
+    Install {
+        /// Our table.
+        table: u32,
+        /// The mark of outer packets.
+        mark: u32,
+    },
+    /// Take ours down.
+    Remove {
+        /// Our table.
+        table: u32,
+    },
+}
+
+/// About a BGP connection.
+#[derive(Debug)]
+pub enum StreamOp {
+    /// Listen on port 179 of an address, through a tunnel's interface or not.
+    Listen(Listener),
+    /// No longer.
+    Unlisten(Listener),
+    /// Connect; comes back as `Connected` or `ConnectFailed`.
+    Connect {
+        /// Which.
+        conn: ConnId,
+        /// From where, to where, and how.
+        target: Target,
+    },
+    /// Write; comes back as `Written`, in as many pieces as it takes.
+    Write {
+        /// Where.
+        conn: ConnId,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// Close it, after what is under way if `drain`.
+    Close {
+        /// Which.
+        conn: ConnId,
+        /// Let a NOTIFICATION out first.
+        drain: bool,
+    },
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Listener {
+    /// The tunnel and its interface, if bound to one.
+    pub device: Option<(TunnelId, String)>,
+    /// The address; unspecified for a neighbour without tunnel and source.
+    pub address: IpAddr,
+    /// The TTL of its answers: the largest its neighbours need.
+    pub ttl: u8,
+}
+
+impl Listener {
+    /// The port neighbours come to (RFC 4271 section 8.2.1.2).
+    pub const PORT: u16 = 179;
+}
+
+/// How to reach a neighbour.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// The neighbour.
+    pub remote: SocketAddr,
+    /// From this address.
+    pub source: Option<IpAddr>,
+    /// Through this device alone.
+    pub device: Option<String>,
+    /// Hops allowed: the TTL.
+    pub ttl: u8,
+    /// The largest TCP segment, octets; `None` leaves it to the route.
+    pub mss: Option<u16>,
+}
+
+/// A line for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// How loud.
+    pub level: Level,
+    /// The tunnel it is about.
+    pub tunnel: Option<Arc<str>>,
+    /// The SPI it is about.
+    pub spi: Option<u32>,
+    /// The words.
+    pub text: String,
+}
+
+/// How loud a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Worth a night call.
+    Warn,
+    /// A change a user sees.
+    Info,
+    /// A deviation.
+    Debug,
+}

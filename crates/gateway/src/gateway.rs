@@ -1,0 +1,373 @@
+//! The machine itself: inputs to the rooms they belong to, effects out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::tunnel::{Table, TunnelId};
+use bgp::{ConnId, NeighborId};
+use config::{Gateway as Plan, Routes};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use crate::effect::{Effect, Listener, Rules};
+use crate::fib::Fib;
+use crate::input::{Input, KernelView};
+use crate::neighbors::Neighbor;
+use crate::tunnels::Tunnel;
+use crate::underlay::Underlay;
+use crate::OUTER_MARK;
+
+/// How often the kernel's routes are read although nothing was heard: it drops some silently.
+const AUDIT: Duration = Duration::from_secs(60);
+/// How often the IKE engine hears which peers sent: well below any liveness delay.
+const LIVENESS: Duration = Duration::from_secs(1);
+/// How long a stop waits for the peers' answers.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the shell knows and the views show.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Offloads of a tunnel's device and queue state, by tunnel.
+    pub interfaces: BTreeMap<TunnelId, Vec<control::view::Offload>>,
+    /// Outer sockets and their offloads.
+    pub sockets: Vec<control::view::Socket>,
+    /// Drops of the datapath, by reason.
+    pub drops: Vec<control::view::NamedCount>,
+}
+
+/// The whole gateway.
+///
+/// Feed it with [`handle`](Self::handle); then drain [`poll_effect`](Self::poll_effect) until it is `None` and
+/// arm one timer for [`poll_timeout`](Self::poll_timeout). Time and randomness are arguments.
+pub struct Gateway {
+    pub(crate) plan: Plan,
+    pub(crate) started: Instant,
+    pub(crate) rng: ChaCha20Rng,
+    pub(crate) ike: ike::Engine,
+    pub(crate) speaker: bgp::Speaker,
+    pub(crate) tunnels: BTreeMap<TunnelId, Tunnel>,
+    pub(crate) neighbors: BTreeMap<NeighborId, Neighbor>,
+    pub(crate) listeners: BTreeSet<Listener>,
+    pub(crate) fib: Fib,
+    pub(crate) underlay: Underlay,
+    /// Has the kernel been read once, with every device known? Before that nothing of ours is removed from it.
+    pub(crate) kernel_known: bool,
+    pub(crate) table: Arc<Table>,
+    pub(crate) table_dirty: bool,
+    pub(crate) effects: VecDeque<Effect>,
+    pub(crate) facts: Facts,
+    pub(crate) next_tunnel: u32,
+    pub(crate) next_neighbor: u32,
+    /// Counts up with every change of a best path.
+    pub(crate) table_version: u64,
+    /// Connections our listeners accepted so far.
+    accepted: u64,
+    pub(crate) reload_error: Option<String>,
+    next_audit: Instant,
+    next_liveness: Instant,
+    stopping: Option<Instant>,
+    stopped: bool,
+}
+
+impl Gateway {
+    /// A gateway that carries out `plan`. All randomness comes from `seed`, which must be unpredictable and used once.
+    #[must_use]
+    pub fn new(plan: Plan, seed: [u8; 32], now: Instant) -> Self {
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        let mut sub_seed = || {
+            let mut seed = [0; 32];
+            rng.fill_bytes(&mut seed);
+            seed
+        };
+        let ike = ike::Engine::new(sub_seed(), ike::Limits::default());
+        let speaker = bgp::Speaker::new(speaker_config(&plan), sub_seed());
+        let mut gateway = Self {
+            fib: Fib::new(plan.routes.metric),
+            started: now,
+            ike,
+            speaker,
+            rng,
+            tunnels: BTreeMap::new(),
+            neighbors: BTreeMap::new(),
+            listeners: BTreeSet::new(),
+            underlay: Underlay::default(),
+            kernel_known: false,
+            table: Arc::new(Table::new()),
+            table_dirty: true,
+            effects: VecDeque::new(),
+            facts: Facts::default(),
+            next_tunnel: 1,
+            next_neighbor: 1,
+            table_version: 0,
+            accepted: 0,
+            reload_error: None,
+            next_audit: now + AUDIT,
+            next_liveness: now + LIVENESS,
+            stopping: None,
+            stopped: false,
+            plan,
+        };
+        gateway.begin(now);
+        gateway
+    }
+
+    fn begin(&mut self, now: Instant) {
+        if let Some(rules) = self.rules() {
+            self.effects.push_back(Effect::Rules(rules));
+        }
+        // The underlay before the first dial; the devices report themselves.
+        self.effects.push_back(Effect::ReadKernel);
+        for plan in self.plan.tunnels.values().cloned().collect::<Vec<_>>() {
+            self.add_tunnel(plan, now);
+        }
+        for plan in self.neighbor_plans() {
+            self.add_neighbor(plan, now);
+        }
+        self.set_guard(now);
+        self.set_origins(now);
+        self.settle(now);
+    }
+
+    /// One input; `now` never goes back.
+    pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+        match input {
+            Input::Ike { path, bytes } => self.ike.handle_datagram(path, bytes, now),
+            Input::Report(report) => self.report(report, now),
+            Input::Work(work, outcome) => self.ike.handle_work(work, outcome, now),
+            Input::Resolved { tunnel, outcome } => self.resolved(tunnel, outcome, now),
+            Input::Kernel(view) => self.kernel_read(view, now),
+            Input::RoutesApplied(outcomes) => self.fib.applied(&outcomes, now),
+            Input::DeviceReady { tunnel, outcome } => self.device_ready(tunnel, outcome, now),
+            Input::PathMtu { remote, mtu } => self.path_mtu(remote, mtu, now),
+            Input::Stream(stream) => self.stream(stream, now),
+            Input::Request(request, what) => self.request(request, what, now),
+            Input::Reload(request, outcome) => self.reload(request, outcome, now),
+            Input::Stop => self.stop(now),
+            Input::Time => {}
+        }
+        self.timers(now);
+        self.settle(now);
+    }
+
+    /// The next effect to carry out.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`handle`](Self::handle) with [`Input::Time`] is next due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.stopped {
+            return None;
+        }
+        let mut earliest = self.next_audit;
+        let mut consider = |at: Option<Instant>| earliest = at.map_or(earliest, |at| earliest.min(at));
+        consider(self.ike.poll_timeout());
+        consider(self.speaker.poll_timeout());
+        consider(self.fib.next_retry());
+        consider(self.stopping);
+        consider(self.tunnels.values().any(Tunnel::carries).then_some(self.next_liveness));
+        for tunnel in self.tunnels.values() {
+            consider(tunnel.children.next_expiry());
+            consider(tunnel.path_mtu.map(|(_, until)| until));
+            consider(match tunnel.dial {
+                crate::tunnels::dial::Dial::BackOff { until, .. } => Some(until),
+                _ => None,
+            });
+        }
+        Some(earliest)
+    }
+
+    /// What the shell alone knows, for the views.
+    pub fn set_facts(&mut self, facts: Facts) {
+        self.facts = facts;
+    }
+
+    /// The number for the next connection a listener accepts.
+    pub fn next_conn(&mut self) -> ConnId {
+        self.accepted += 1;
+        ConnId(self.accepted)
+    }
+
+    /// The plan being carried out.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The interface name of each tunnel.
+    pub fn interfaces(&self) -> impl Iterator<Item = (TunnelId, &str)> {
+        self.tunnels.values().map(|tunnel| (tunnel.id, tunnel.plan.interface.name.as_str()))
+    }
+
+    fn timers(&mut self, now: Instant) {
+        if self.next_liveness <= now {
+            self.tell_liveness(now);
+            self.next_liveness = now + LIVENESS;
+        }
+        if self.ike.poll_timeout().is_some_and(|at| at <= now) {
+            // A peer that sent since the last round must not be asked whether it lives.
+            self.tell_liveness(now);
+            self.ike.handle_timeout(now);
+        }
+        if self.speaker.poll_timeout().is_some_and(|at| at <= now) {
+            self.speaker.handle_timeout(now);
+        }
+        for tunnel in self.tunnels.values_mut() {
+            self.table_dirty |= tunnel.children.expire(now);
+        }
+        self.expire_path_mtus(now);
+        if self.stopping.is_none() {
+            self.dial_due(now);
+        }
+        if self.next_audit <= now {
+            self.next_audit = now + AUDIT;
+            self.effects.push_back(Effect::ReadKernel);
+        }
+    }
+
+    /// Carries what the engines have to say to one another until none has anything left.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            let said = self.drain_ike(now) | self.drain_speaker(now);
+            if !said {
+                break;
+            }
+        }
+        self.publish();
+        self.note_fates(now);
+        if self.kernel_known {
+            let batch = self.fib.reconcile(now);
+            if !batch.is_empty() {
+                self.effects.push_back(Effect::Routes(batch));
+            }
+        }
+        self.finish_stop(now);
+    }
+
+    /// Events first, so that keys are in the table before the peer learns that it may use them.
+    pub(crate) fn drain_ike(&mut self, now: Instant) -> bool {
+        let mut said = false;
+        while let Some(event) = self.ike.poll_event() {
+            said = true;
+            self.ike_event(event, now);
+        }
+        self.publish();
+        while let Some(transmit) = self.ike.poll_transmit() {
+            self.effects.push_back(Effect::SendIke(transmit));
+        }
+        while let Some((id, work)) = self.ike.poll_work() {
+            self.effects.push_back(Effect::Work(id, work));
+        }
+        said
+    }
+
+    /// The kernel was read: pins follow the underlay, and what it holds of ours is compared.
+    fn kernel_read(&mut self, view: KernelView, now: Instant) {
+        let changed = self.underlay != view.underlay;
+        self.underlay = view.underlay;
+        if changed {
+            for id in self.tunnel_ids() {
+                self.set_connection(id, now);
+                self.size_interface(id);
+            }
+            self.want_peer_routes();
+            self.set_guard(now);
+            self.set_origins(now);
+            self.dial_without_path(now);
+        }
+        if self.devices_known() {
+            self.adopt_routes(&view.ours);
+            self.fib.observed(&view.ours);
+            self.kernel_known = true;
+        }
+    }
+
+    fn stop(&mut self, now: Instant) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(now + STOP_PATIENCE);
+        self.close_sessions(now);
+        for id in self.tunnel_ids() {
+            self.ike.handle_command(ike::Command::Terminate { conn: ike::ConnId(id.0) }, now);
+        }
+        self.forget_all_routes();
+    }
+
+    /// Ends once the peers have answered or patience is over, and the kernel holds nothing of ours.
+    fn finish_stop(&mut self, now: Instant) {
+        let Some(patience) = self.stopping else { return };
+        let quiet = self.tunnel_ids().iter().all(|id| self.ike.ike_status(ike::ConnId(id.0)).is_empty());
+        let done = (quiet && self.fib.is_settled()) || patience <= now;
+        if !done || self.stopped {
+            return;
+        }
+        self.stopped = true;
+        for id in self.tunnel_ids() {
+            self.effects.push_back(Effect::Device(id, crate::effect::Device::Close));
+        }
+        if let Some(Rules::Install { table, .. }) = self.rules() {
+            self.effects.push_back(Effect::Rules(Rules::Remove { table }));
+        }
+        self.effects.push_back(Effect::Stopped);
+    }
+
+    fn rules(&self) -> Option<Rules> {
+        let table = self.plan.routes.table;
+        (table != Routes::MAIN).then_some(Rules::Install { table, mark: OUTER_MARK })
+    }
+
+    pub(crate) fn tunnel_ids(&self) -> Vec<TunnelId> {
+        self.tunnels.keys().copied().collect()
+    }
+
+    /// Every tunnel device there is: paths to peers never lead into one.
+    pub(crate) fn tunnel_ifindexes(&self) -> BTreeSet<u32> {
+        self.tunnels.values().filter_map(|tunnel| tunnel.device.ifindex()).collect()
+    }
+
+    pub(crate) fn tunnel_named(&self, name: &str) -> Option<TunnelId> {
+        self.tunnels.values().find(|tunnel| &*tunnel.plan.name == name).map(|tunnel| tunnel.id)
+    }
+
+    pub(crate) fn add_tunnel(&mut self, plan: config::Tunnel, now: Instant) -> TunnelId {
+        let id = TunnelId(self.next_tunnel);
+        self.next_tunnel += 1;
+        self.tunnels.insert(id, Tunnel::new(id, plan, now));
+        self.table_dirty = true;
+        self.set_connection(id, now);
+        self.open_device(id);
+        id
+    }
+
+    fn devices_known(&self) -> bool {
+        self.tunnels.values().all(|tunnel| tunnel.device != crate::tunnels::DeviceState::Opening)
+    }
+
+    /// Outer addresses of both ends of every tunnel, as far as known.
+    pub(crate) fn outer_addresses(&self) -> BTreeSet<IpAddr> {
+        let mut all = BTreeSet::new();
+        for tunnel in self.tunnels.values() {
+            all.extend(tunnel.known_remotes());
+            all.extend(tunnel.peer);
+            all.extend(tunnel.local);
+            all.extend(tunnel.plan.local.addresses());
+        }
+        all
+    }
+}
+
+/// The speaker's own facts; a file without `[bgp]` has a speaker without neighbours.
+pub(crate) fn speaker_config(plan: &Plan) -> bgp::SpeakerConfig {
+    plan.bgp.as_ref().map_or(
+        bgp::SpeakerConfig {
+            asn: 0,
+            router_id: std::net::Ipv4Addr::UNSPECIFIED,
+            decision: bgp_rib::Options::default(),
+        },
+        |bgp| bgp.speaker.clone(),
+    )
+}

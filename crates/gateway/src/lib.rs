@@ -1,0 +1,31 @@
+//! The whole product without I/O: every machine joined into one.
+//!
+//! [`Gateway`] is fed [`Input`]s with the time and drained of [`Effect`]s. It ties a tunnel to its
+//! interface, its BGP sessions and its routes, and knows what each needs of the others; how bytes
+//! look, how keys are made and which route is best it leaves to the engines below.
+
+mod command;
+mod effect;
+mod fib;
+mod gateway;
+mod input;
+mod neighbors;
+mod reload;
+mod tunnels;
+mod underlay;
+mod views;
+mod why;
+mod wishes;
+
+pub use effect::{Device, Effect, Level, Line, Listener, Rules, StreamOp, Target};
+pub use fib::{Applied, Change, Hop, Key, Op, PROTOCOL};
+pub use gateway::{Facts, Gateway};
+pub use input::{Input, KernelView, RequestId, Stream};
+pub use underlay::{Address, Link, OuterPath, Underlay, UnderlayRoute};
+pub use ::bgp::{ConnId, ConnectError};
+pub use ike::Path;
+pub use ::tunnel::TunnelId;
+pub use why::{Code, Source, Why};
+
+/// The mark of outer packets where learned routes have a table of their own.
+pub const OUTER_MARK: u32 = 0x0000_c0de;

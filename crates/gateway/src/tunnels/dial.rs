@@ -1,0 +1,258 @@
+//! Dialling: which address, when, and what after a failure. It never gives up.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ::tunnel::TunnelId;
+use config::{Local, LocalEnd, Remote, RemoteEnd, Start};
+use ike::{Command, ConnId, Path};
+use rand_core::RngCore;
+
+use super::Tunnel;
+use crate::effect::Effect;
+use crate::gateway::Gateway;
+use crate::why::{Code, Why};
+
+/// The first wait after a failure; doubled by each further one.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The wait for an underlay that has no path yet: it is looked at again on every change anyway.
+const NO_PATH_WAIT: Duration = Duration::from_secs(5);
+
+/// Where a tunnel's dial stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dial {
+    /// By command, until the next command.
+    Stopped,
+    /// For the peer, or for a packet.
+    Waiting,
+    /// A name is being looked up.
+    Resolving { attempt: u32 },
+    /// The IKE engine is at it.
+    Dialing { attempt: u32 },
+    /// A CHILD SA is up.
+    Up,
+    /// Until the next attempt.
+    BackOff { until: Instant, attempt: u32 },
+}
+
+impl Dial {
+    fn attempt(self) -> u32 {
+        match self {
+            Self::Resolving { attempt } | Self::Dialing { attempt } | Self::BackOff { attempt, .. } => attempt,
+            Self::Stopped | Self::Waiting | Self::Up => 0,
+        }
+    }
+}
+
+impl Gateway {
+    /// Starts an attempt, whatever `start` says, unless one is under way.
+    pub(crate) fn dial(&mut self, id: TunnelId, now: Instant) {
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        if matches!(tunnel.dial, Dial::Resolving { .. } | Dial::Dialing { .. } | Dial::Up) {
+            return;
+        }
+        let attempt = tunnel.dial.attempt();
+        match candidate(tunnel, attempt) {
+            None => tunnel.dial = Dial::Waiting,
+            Some(RemoteEnd::Name(name)) => {
+                tunnel.dial = Dial::Resolving { attempt };
+                self.effects.push_back(Effect::Resolve { tunnel: id, name });
+            }
+            Some(RemoteEnd::Address(address)) => self.call(id, address, attempt, now),
+        }
+    }
+
+    /// A name was looked up.
+    pub(crate) fn resolved(&mut self, id: TunnelId, outcome: Result<Vec<IpAddr>, String>, now: Instant) {
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let Dial::Resolving { attempt } = tunnel.dial else { return };
+        let rounds = usize::try_from(attempt).unwrap_or(0) / ends(&tunnel.plan.remote).len().max(1);
+        match outcome.map(|list| (list.get(rounds % list.len().max(1)).copied(), list)) {
+            Ok((Some(address), list)) => {
+                for address in list {
+                    if !tunnel.resolved.contains(&address) {
+                        tunnel.resolved.push(address);
+                    }
+                }
+                self.set_connection(id, now);
+                self.want_peer_routes();
+                self.call(id, address, attempt, now);
+            }
+            Ok((None, _)) => self.name_unknown(id, "it has no address", attempt, now),
+            Err(error) => self.name_unknown(id, &error, attempt, now),
+        }
+    }
+
+    fn name_unknown(&mut self, id: TunnelId, words: &str, attempt: u32, now: Instant) {
+        let text = format!("the peer's name cannot be looked up: {words}");
+        self.back_off(id, Why::local(Code::NameUnknown, text, now), attempt, now);
+    }
+
+    /// Hands an address to the IKE engine.
+    fn call(&mut self, id: TunnelId, remote: IpAddr, attempt: u32, now: Instant) {
+        let Some(local) = self.local_for(id, remote) else {
+            let why = Why::local(Code::NoPath, format!("no path to {remote} outside the tunnels"), now);
+            let until = now + NO_PATH_WAIT;
+            self.set_why(id, why);
+            if let Some(tunnel) = self.tunnels.get_mut(&id) {
+                tunnel.dial = Dial::BackOff { until, attempt };
+            }
+            return;
+        };
+        if let Some(tunnel) = self.tunnels.get_mut(&id) {
+            tunnel.dial = Dial::Dialing { attempt };
+            let conn = tunnel.conn();
+            self.ike.handle_command(Command::Initiate { conn, path: Path::ike(local, remote) }, now);
+        }
+    }
+
+    /// Our outer address towards `remote`: the first of the list that is usable, else what the underlay would take.
+    fn local_for(&self, id: TunnelId, remote: IpAddr) -> Option<IpAddr> {
+        let tunnel = self.tunnels.get(&id)?;
+        let path = self.underlay.path_to(remote, &self.tunnel_ifindexes())?;
+        let Local::Ends(ends) = &tunnel.plan.local else { return path.source };
+        let usable = |local: &LocalEnd| match local {
+            LocalEnd::Address(address) => (address.is_ipv4() == remote.is_ipv4()
+                && self.underlay.is_local(*address))
+            .then_some(*address),
+            LocalEnd::Interface(name) => self.underlay.address_of(name, remote.is_ipv4()),
+        };
+        ends.iter().find_map(usable)
+    }
+
+    /// An attempt failed, or the tunnel ended: the next one, later.
+    pub(crate) fn back_off(&mut self, id: TunnelId, why: Why, attempt: u32, now: Instant) {
+        self.set_why(id, why);
+        let random = self.rng.next_u32();
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        if tunnel.dial == Dial::Stopped {
+            return;
+        }
+        tunnel.dial = match tunnel.plan.start {
+            Start::Initiate => Dial::BackOff { until: now + wait(attempt, random), attempt: attempt + 1 },
+            Start::Respond | Start::OnDemand => Dial::Waiting,
+        };
+    }
+
+    /// The attempt under way failed.
+    pub(crate) fn dial_failed(&mut self, id: TunnelId, why: Why, now: Instant) {
+        let Some(tunnel) = self.tunnels.get(&id) else { return };
+        match tunnel.dial {
+            Dial::Dialing { attempt } | Dial::Resolving { attempt } => self.back_off(id, why, attempt, now),
+            Dial::Stopped => {}
+            Dial::Waiting | Dial::Up | Dial::BackOff { .. } => self.set_why(id, why),
+        }
+    }
+
+    /// An established tunnel is gone: those that initiate come back at once.
+    pub(crate) fn redial(&mut self, id: TunnelId, why: Why, now: Instant) {
+        self.back_off(id, why, 0, now);
+    }
+
+    /// Attempts whose wait is over.
+    pub(crate) fn dial_due(&mut self, now: Instant) {
+        let due = |tunnel: &&Tunnel| matches!(tunnel.dial, Dial::BackOff { until, .. } if until <= now);
+        let due: Vec<TunnelId> = self.tunnels.values().filter(due).map(|tunnel| tunnel.id).collect();
+        for id in due {
+            self.dial(id, now);
+        }
+    }
+
+    /// The underlay changed: those that had no path try again now.
+    pub(crate) fn dial_without_path(&mut self, now: Instant) {
+        let stuck = |tunnel: &&mut Tunnel| {
+            matches!(tunnel.dial, Dial::BackOff { .. })
+                && tunnel.why.as_ref().is_some_and(|why| why.code == Code::NoPath)
+        };
+        let mut due = Vec::new();
+        for tunnel in self.tunnels.values_mut().filter(stuck) {
+            tunnel.dial = Dial::BackOff { until: now, attempt: tunnel.dial.attempt() };
+            due.push(tunnel.id);
+        }
+        for id in due {
+            if self.tunnels.get(&id).is_some_and(|tunnel| self.has_path(tunnel)) {
+                self.dial(id, now);
+            } else if let Some(tunnel) = self.tunnels.get_mut(&id) {
+                tunnel.dial = Dial::BackOff { until: now + NO_PATH_WAIT, attempt: tunnel.dial.attempt() };
+            }
+        }
+    }
+
+    fn has_path(&self, tunnel: &Tunnel) -> bool {
+        let tunnels = self.tunnel_ifindexes();
+        tunnel.known_remotes().any(|remote| self.underlay.path_to(remote, &tunnels).is_some())
+    }
+
+    /// Gives the IKE engine the connection with everything known so far filled in.
+    pub(crate) fn set_connection(&mut self, id: TunnelId, now: Instant) {
+        let Some(tunnel) = self.tunnels.get(&id) else { return };
+        let connection = tunnel.plan.connection(self.locals(&tunnel.plan.local), tunnel.known_remotes().collect());
+        let conn = ConnId(id.0);
+        let same = |held: &ike::Connection| held.remote == connection.remote && held.local == connection.local;
+        if !self.ike.connection(conn).is_some_and(same) {
+            self.ike.upsert_connection(conn, connection, now);
+        }
+    }
+
+    /// The same after the file changed: everything of it may differ.
+    pub(crate) fn force_connection(&mut self, id: TunnelId, now: Instant) {
+        let Some(tunnel) = self.tunnels.get(&id) else { return };
+        let connection = tunnel.plan.connection(self.locals(&tunnel.plan.local), tunnel.known_remotes().collect());
+        self.ike.upsert_connection(ConnId(id.0), connection, now);
+    }
+
+    /// Our outer addresses as they are now; empty for any.
+    fn locals(&self, local: &Local) -> Vec<IpAddr> {
+        let Local::Ends(ends) = local else { return Vec::new() };
+        ends.iter()
+            .flat_map(|end| match end {
+                LocalEnd::Address(address) => vec![*address],
+                LocalEnd::Interface(name) => {
+                    [true, false].into_iter().filter_map(|ipv4| self.underlay.address_of(name, ipv4)).collect()
+                }
+            })
+            .collect()
+    }
+}
+
+impl Tunnel {
+    /// Addresses of the peer known so far: written, or looked up.
+    pub(crate) fn known_remotes(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.plan.remote.addresses().chain(self.resolved.iter().copied())
+    }
+}
+
+/// The peers of the file in turn, one further with each attempt.
+fn candidate(tunnel: &Tunnel, attempt: u32) -> Option<RemoteEnd> {
+    let ends = ends(&tunnel.plan.remote);
+    let index = usize::try_from(attempt).unwrap_or(0).checked_rem(ends.len())?;
+    ends.get(index).cloned()
+}
+
+fn ends(remote: &Remote) -> &[RemoteEnd] {
+    match remote {
+        Remote::Any => &[],
+        Remote::Ends(ends) => ends,
+    }
+}
+
+/// 1 s, 2 s, 4 s … 60 s, each less up to a half at random.
+fn wait(attempt: u32, random: u32) -> Duration {
+    let full = FIRST_WAIT.saturating_mul(1 << attempt.min(6)).min(LONGEST_WAIT);
+    full.mul_f64(1.0 - 0.5 * f64::from(random) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_minute_and_are_jittered() {
+        assert_eq!(wait(0, 0), Duration::from_secs(1));
+        assert_eq!(wait(3, 0), Duration::from_secs(8));
+        assert_eq!(wait(100, 0), LONGEST_WAIT);
+        assert_eq!(wait(0, u32::MAX), Duration::from_millis(500));
+    }
+}

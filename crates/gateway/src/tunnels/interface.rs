@@ -1,0 +1,130 @@
+//! A tunnel's interface: its MTU, and what is done with the device.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use ::tunnel::TunnelId;
+use ::tunnel::mtu::inner_mtu;
+use config::Mtu;
+
+use super::{DeviceState, Tunnel};
+use crate::effect::{Device, Effect};
+use crate::gateway::Gateway;
+use crate::why::{Code, Source, Why};
+
+/// Before an SA is there: fits every suite in UDP over Ethernet.
+const BEFORE_SA: u32 = 1400;
+/// How long a smaller MTU of the path is believed (RFC 1191 section 6.3 suggests 10 minutes).
+const PATH_MTU_AGE: Duration = Duration::from_secs(600);
+/// What IPv6 needs of a link; a device with less loses its IPv6 addresses and routes.
+const IPV6_MIN: u32 = 1280;
+
+pub(super) fn first_mtu(plan: &config::Tunnel) -> u32 {
+    match plan.interface.mtu {
+        Mtu::Fixed(mtu) => u32::from(mtu),
+        Mtu::Auto => BEFORE_SA,
+    }
+}
+
+impl Gateway {
+    /// Asks for a tunnel's device.
+    pub(crate) fn open_device(&mut self, id: TunnelId) {
+        let Some(tunnel) = self.tunnels.get(&id) else { return };
+        let device = Device::Open {
+            name: tunnel.plan.interface.name.clone(),
+            alias: tunnel.plan.name.clone(),
+            addresses: tunnel.plan.interface.addresses.iter().map(|a| (a.address, a.length)).collect(),
+            mtu: tunnel.mtu.max(IPV6_MIN),
+        };
+        self.effects.push_back(Effect::Device(id, device));
+    }
+
+    /// The device is there, or not.
+    pub(crate) fn device_ready(&mut self, id: TunnelId, outcome: Result<u32, String>, now: Instant) {
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        match outcome {
+            Ok(ifindex) => {
+                tunnel.device = DeviceState::Ready(ifindex);
+                self.tell(id, format!("interface {} is there", self.interface_name(id)), crate::effect::Level::Info);
+                self.want_static_routes(id);
+                self.want_listeners();
+                self.start(id, now);
+            }
+            Err(error) => {
+                let text = format!("the interface {}: {error}", tunnel.plan.interface.name);
+                tunnel.device = DeviceState::Failed(error);
+                self.set_why(id, Why { source: Source::Kernel, ..Why::local(Code::Device, text, now) });
+            }
+        }
+        // What the kernel holds of ours can be told apart only once the devices are known.
+        self.effects.push_back(Effect::ReadKernel);
+    }
+
+    pub(crate) fn interface_name(&self, id: TunnelId) -> &str {
+        self.tunnels.get(&id).map_or("", |tunnel| tunnel.plan.interface.name.as_str())
+    }
+
+    /// A send to `remote` was larger than the path takes.
+    pub(crate) fn path_mtu(&mut self, remote: IpAddr, mtu: u32, now: Instant) {
+        let concerned = |tunnel: &&mut Tunnel| tunnel.peer == Some(remote);
+        let mut changed = Vec::new();
+        for tunnel in self.tunnels.values_mut().filter(concerned) {
+            if tunnel.path_mtu.is_none_or(|(known, _)| known != mtu) {
+                changed.push(tunnel.id);
+            }
+            tunnel.path_mtu = Some((mtu, now + PATH_MTU_AGE));
+        }
+        for id in changed {
+            self.tell(id, format!("the path to {remote} takes {mtu} octets"), crate::effect::Level::Info);
+            self.size_interface(id);
+        }
+    }
+
+    /// Forgets path MTUs that are too old, so that a path that grew is used again.
+    pub(crate) fn expire_path_mtus(&mut self, now: Instant) {
+        let old = |tunnel: &&mut Tunnel| tunnel.path_mtu.is_some_and(|(_, until)| until <= now);
+        let mut changed = Vec::new();
+        for tunnel in self.tunnels.values_mut().filter(old) {
+            tunnel.path_mtu = None;
+            changed.push(tunnel.id);
+        }
+        for id in changed {
+            self.size_interface(id);
+        }
+    }
+
+    /// A changed file may fix the MTU, or no longer.
+    pub(crate) fn size_fixed(&mut self, id: TunnelId) {
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let first = first_mtu(&tunnel.plan);
+        if !tunnel.carries() && tunnel.mtu != first {
+            tunnel.mtu = first;
+            self.effects.push_back(Effect::Device(id, Device::Mtu(first.max(IPV6_MIN))));
+        }
+    }
+
+    /// Computes a tunnel's MTU anew: the outer MTU less what its SA costs.
+    pub(crate) fn size_interface(&mut self, id: TunnelId) {
+        let Some(mtu) = self.tunnels.get(&id).and_then(|tunnel| self.mtu_for(tunnel)) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        if tunnel.mtu != mtu {
+            tunnel.mtu = mtu;
+            self.table_dirty = true;
+            // An interface below 1280 would lose IPv6 whole; what is larger than the path then goes out in
+            // outer fragments (RFC 2473 section 7.1), and IPv4 senders hear the true size from the datapath.
+            self.effects.push_back(Effect::Device(id, Device::Mtu(mtu.max(IPV6_MIN))));
+        }
+    }
+
+    fn mtu_for(&self, tunnel: &Tunnel) -> Option<u32> {
+        if let Mtu::Fixed(mtu) = tunnel.plan.interface.mtu {
+            return Some(u32::from(mtu));
+        }
+        let (_, child) = tunnel.children.sending()?;
+        let remote = child.path.remote.ip();
+        let first_hop = self.underlay.path_to(remote, &self.tunnel_ifindexes()).map_or(1500, |path| path.mtu);
+        let outer = tunnel.path_mtu.map_or(first_hop, |(mtu, _)| mtu.min(first_hop));
+        let outer = u16::try_from(outer).unwrap_or(u16::MAX);
+        Some(u32::from(inner_mtu(child.outbound.suite(), outer, remote.is_ipv6(), child.encap)))
+    }
+}

@@ -1,0 +1,109 @@
+//! A tunnel as the gateway sees it: its dial, its CHILD SAs, its interface, its fate.
+
+pub(crate) mod children;
+pub(crate) mod dial;
+mod events;
+mod fate;
+mod interface;
+mod table;
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use ::tunnel::TunnelId;
+use config::Start;
+use ike::ConnId;
+
+use crate::why::{Code, Why};
+use children::Children;
+use dial::Dial;
+
+/// One `[tunnel.X]`.
+pub(crate) struct Tunnel {
+    pub(crate) id: TunnelId,
+    pub(crate) plan: config::Tunnel,
+    pub(crate) dial: Dial,
+    pub(crate) children: Children,
+    pub(crate) device: DeviceState,
+    /// Addresses of the peer that its names gave, and those written in the file.
+    pub(crate) resolved: Vec<IpAddr>,
+    /// Where the peer of the established IKE SA is.
+    pub(crate) peer: Option<IpAddr>,
+    /// Our outer address of it.
+    pub(crate) local: Option<IpAddr>,
+    /// A smaller MTU the path showed, and when that is forgotten (RFC 1191 section 6.3).
+    pub(crate) path_mtu: Option<(u32, Instant)>,
+    /// The MTU the interface has now.
+    pub(crate) mtu: u32,
+    /// Why it is down; kept until it is up.
+    pub(crate) why: Option<Why>,
+    /// Since when IKE is established.
+    pub(crate) ike_since: Option<Instant>,
+    /// Since when the whole state is what it is.
+    pub(crate) since: Instant,
+    /// Was it wholly up when last looked at?
+    pub(crate) was_up: bool,
+}
+
+/// The interface's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DeviceState {
+    /// Asked for.
+    Opening,
+    /// There, with this index.
+    Ready(u32),
+    /// Not to be had, in the kernel's words.
+    Failed(String),
+}
+
+impl DeviceState {
+    pub(crate) fn ifindex(&self) -> Option<u32> {
+        match self {
+            Self::Ready(ifindex) => Some(*ifindex),
+            Self::Opening | Self::Failed(_) => None,
+        }
+    }
+}
+
+impl Tunnel {
+    pub(crate) fn new(id: TunnelId, plan: config::Tunnel, now: Instant) -> Self {
+        let mtu = interface::first_mtu(&plan);
+        let why = match plan.start {
+            Start::Initiate => None,
+            Start::Respond => Some(Why::local(Code::WaitingForPeer, "waiting for the peer to dial", now)),
+            Start::OnDemand => Some(Why::local(Code::WaitingForTraffic, "waiting for a packet", now)),
+        };
+        Self {
+            id,
+            dial: Dial::Waiting,
+            children: Children::default(),
+            device: DeviceState::Opening,
+            resolved: Vec::new(),
+            peer: None,
+            local: None,
+            path_mtu: None,
+            mtu,
+            why,
+            ike_since: None,
+            since: now,
+            was_up: false,
+            plan,
+        }
+    }
+
+    /// Its number in the IKE engine is the same as in the datapath.
+    pub(crate) fn conn(&self) -> ConnId {
+        ConnId(self.id.0)
+    }
+
+    /// Does its CHILD SA carry traffic?
+    pub(crate) fn carries(&self) -> bool {
+        self.children.sending().is_some()
+    }
+
+    /// The preferred source of a route into it.
+    pub(crate) fn source_for(&self, ipv4: bool) -> Option<IpAddr> {
+        let interface = &self.plan.interface;
+        if ipv4 { interface.source_v4.map(IpAddr::V4) } else { interface.source_v6.map(IpAddr::V6) }
+    }
+}

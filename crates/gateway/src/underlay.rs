@@ -1,0 +1,197 @@
+//! The host's own network as last read: links, addresses, and the main table without what we put there.
+//!
+//! The path to a peer's outer address is looked up here and nowhere else, so it can never lead into a
+//! tunnel: our own routes and everything that leaves by a tunnel interface are not in this picture.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use inet::Prefix;
+
+/// What the shell read from the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Underlay {
+    /// Every link, by index.
+    pub links: BTreeMap<u32, Link>,
+    /// Every address on them.
+    pub addresses: Vec<Address>,
+    /// Unicast routes of the table `main`, ours excepted.
+    pub routes: Vec<UnderlayRoute>,
+}
+
+/// A network device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// Its MTU, octets.
+    pub mtu: u32,
+    /// Administratively up, and with a carrier.
+    pub up: bool,
+}
+
+/// An address of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The link it is on.
+    pub ifindex: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// The prefix it makes directly reachable.
+    pub prefix: Prefix,
+}
+
+/// A route of someone else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnderlayRoute {
+    /// The destination.
+    pub prefix: Prefix,
+    /// The gateway; `None` for a destination on the link.
+    pub gateway: Option<IpAddr>,
+    /// The link it leaves by.
+    pub ifindex: u32,
+    /// The preferred source.
+    pub source: Option<IpAddr>,
+    /// The metric; lower wins among equal prefixes.
+    pub metric: u32,
+    /// Who installed it (`rtm_protocol`).
+    pub protocol: u8,
+    /// Its own MTU, where one is set.
+    pub mtu: Option<u32>,
+}
+
+/// The way to an outer address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OuterPath {
+    /// The gateway; `None` when the address is on the link.
+    pub gateway: Option<IpAddr>,
+    /// The link.
+    pub ifindex: u32,
+    /// The address packets leave from.
+    pub source: Option<IpAddr>,
+    /// The largest packet the first hop takes, octets.
+    pub mtu: u32,
+}
+
+impl Underlay {
+    /// The way to `address`, as the kernel would choose it if no tunnel existed.
+    #[must_use]
+    pub fn path_to(&self, address: IpAddr, tunnels: &BTreeSet<u32>) -> Option<OuterPath> {
+        let usable = |route: &&UnderlayRoute| {
+            route.prefix.contains(address)
+                && !tunnels.contains(&route.ifindex)
+                && self.links.get(&route.ifindex).is_some_and(|link| link.up)
+        };
+        let best = self
+            .routes
+            .iter()
+            .filter(usable)
+            .min_by_key(|route| (std::cmp::Reverse(route.prefix.len()), route.metric))?;
+        let link = self.links.get(&best.ifindex)?;
+        Some(OuterPath {
+            gateway: best.gateway,
+            ifindex: best.ifindex,
+            source: best.source.or_else(|| self.source_on(best.ifindex, address, best.gateway)),
+            mtu: best.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu)),
+        })
+    }
+
+    /// Is it an address of this host?
+    #[must_use]
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|a| a.address == address)
+    }
+
+    /// The first address of a link, for `local = "eth0"`.
+    #[must_use]
+    pub fn address_of(&self, name: &str, ipv4: bool) -> Option<IpAddr> {
+        let (index, _) = self.links.iter().find(|(_, link)| link.name == name)?;
+        self.addresses
+            .iter()
+            .find(|a| a.ifindex == *index && a.address.is_ipv4() == ipv4 && !is_link_local(a.address))
+            .map(|a| a.address)
+    }
+
+    /// Prefixes on our own links, tunnels excepted: what a peer must never draw away.
+    pub fn connected(&self, tunnels: &BTreeSet<u32>) -> impl Iterator<Item = Prefix> {
+        self.addresses.iter().filter(move |a| !tunnels.contains(&a.ifindex)).map(|a| a.prefix)
+    }
+
+    /// The address on that link nearest to the next hop: one that shares its subnet, else the first.
+    fn source_on(&self, ifindex: u32, to: IpAddr, gateway: Option<IpAddr>) -> Option<IpAddr> {
+        let hop = gateway.unwrap_or(to);
+        let on_link = || {
+            self.addresses.iter().filter(|a| a.ifindex == ifindex && a.address.is_ipv4() == to.is_ipv4())
+        };
+        on_link().find(|a| a.prefix.contains(hop)).or_else(|| on_link().next()).map(|a| a.address)
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAN: u32 = 2;
+    const TUN: u32 = 9;
+
+    fn route(prefix: &str, gateway: Option<&str>, ifindex: u32, metric: u32) -> UnderlayRoute {
+        UnderlayRoute {
+            prefix: prefix.parse().unwrap(),
+            gateway: gateway.map(|g| g.parse().unwrap()),
+            ifindex,
+            source: None,
+            metric,
+            protocol: 4,
+            mtu: None,
+        }
+    }
+
+    fn underlay(routes: Vec<UnderlayRoute>) -> Underlay {
+        let link = |name: &str, mtu| Link { name: name.into(), mtu, up: true };
+        Underlay {
+            links: [(WAN, link("eth0", 1500)), (TUN, link("vti0", 1400))].into(),
+            addresses: vec![Address {
+                ifindex: WAN,
+                address: "203.0.113.1".parse().unwrap(),
+                prefix: "203.0.113.0/24".parse().unwrap(),
+            }],
+            routes,
+        }
+    }
+
+    #[test]
+    fn a_path_never_leads_into_a_tunnel_however_specific_its_route() {
+        let underlay = underlay(vec![
+            route("0.0.0.0/0", Some("203.0.113.254"), WAN, 0),
+            route("192.0.2.0/24", None, TUN, 0),
+        ]);
+        let path = underlay.path_to("192.0.2.1".parse().unwrap(), &[TUN].into()).unwrap();
+        assert_eq!((path.ifindex, path.mtu), (WAN, 1500));
+        assert_eq!(path.source, Some("203.0.113.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn longer_prefixes_win_then_lower_metrics() {
+        let underlay = underlay(vec![
+            route("0.0.0.0/0", Some("203.0.113.254"), WAN, 0),
+            route("192.0.2.0/24", Some("203.0.113.9"), WAN, 100),
+            route("192.0.2.0/24", Some("203.0.113.8"), WAN, 10),
+        ]);
+        let path = underlay.path_to("192.0.2.1".parse().unwrap(), &BTreeSet::new()).unwrap();
+        assert_eq!(path.gateway, Some("203.0.113.8".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_link_without_carrier_carries_no_path() {
+        let mut underlay = underlay(vec![route("0.0.0.0/0", Some("203.0.113.254"), WAN, 0)]);
+        underlay.links.get_mut(&WAN).unwrap().up = false;
+        assert!(underlay.path_to("192.0.2.1".parse().unwrap(), &BTreeSet::new()).is_none());
+    }
+}

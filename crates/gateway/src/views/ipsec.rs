@@ -1,0 +1,194 @@
+//! `show ike`, `show ipsec`, `show interfaces`, `show routes`.
+
+use std::time::Instant;
+
+use control::view::{ChildSa, Direction, IkeSa, Interface, Interfaces, Route, Routes};
+use esp::{Refusals, Tick, Usage};
+use ike::{ChildState, ChildStatus, IkeStatus, Role};
+
+use super::ago;
+use super::status::ike_state_name;
+use crate::fib::{Hop, PROTOCOL};
+use crate::gateway::Gateway;
+use crate::tunnels::Tunnel;
+use crate::tunnels::children::Child;
+
+impl Gateway {
+    pub(super) fn ike_view(&self, now: Instant) -> Vec<IkeSa> {
+        let one = |tunnel: &Tunnel| -> Vec<IkeSa> {
+            let children = self.ike.child_status(tunnel.conn());
+            self.ike.ike_status(tunnel.conn()).iter().map(|sa| ike_sa(tunnel, sa, &children, now)).collect()
+        };
+        self.tunnels.values().flat_map(one).collect()
+    }
+
+    pub(super) fn ipsec_view(&self, now: Instant) -> Vec<ChildSa> {
+        let tick = self.tick(now);
+        let mut all = Vec::new();
+        for tunnel in self.tunnels.values() {
+            let status = self.ike.child_status(tunnel.conn());
+            for (id, child) in tunnel.children.iter() {
+                let known = status.iter().find(|status| status.child == *id);
+                all.push(child_sa(tunnel, child, known, now, tick));
+            }
+        }
+        all
+    }
+
+    pub(super) fn interfaces_view(&self) -> Interfaces {
+        Interfaces {
+            interfaces: self.tunnels.values().map(|tunnel| self.interface(tunnel)).collect(),
+            sockets: self.facts.sockets.clone(),
+            drops: self.facts.drops.clone(),
+        }
+    }
+
+    fn interface(&self, tunnel: &Tunnel) -> Interface {
+        let mut sums = (Usage::default(), Usage::default());
+        for (_, child) in tunnel.children.iter() {
+            add(&mut sums.0, child.outbound.usage());
+            add(&mut sums.1, child.inbound.usage());
+        }
+        let mtu = u16::try_from(tunnel.mtu).unwrap_or(u16::MAX);
+        Interface {
+            tunnel: tunnel.plan.name.to_string(),
+            name: tunnel.plan.interface.name.clone(),
+            index: tunnel.device.ifindex().unwrap_or(0),
+            mtu: tunnel.mtu,
+            mtu_from: mtu_from(tunnel),
+            mss: tunnel.plan.interface.mss.limit(mtu, false),
+            addresses: tunnel.plan.interface.addresses.iter().map(ToString::to_string).collect(),
+            packets_out: sums.0.packets,
+            bytes_out: sums.0.bytes,
+            packets_in: sums.1.packets,
+            bytes_in: sums.1.bytes,
+            offloads: self.facts.interfaces.get(&tunnel.id).cloned().unwrap_or_default(),
+            drops: Vec::new(),
+        }
+    }
+
+    pub(super) fn routes_view(&self) -> Routes {
+        Routes {
+            table: self.plan.routes.table,
+            protocol: PROTOCOL,
+            routes: self
+                .fib
+                .rows()
+                .map(|row| {
+                    let (ifindex, gateway, source) = match row.wish.hop {
+                        Hop::Device { ifindex, gateway, source } => (Some(ifindex), gateway, source),
+                        Hop::Unreachable => (None, None, None),
+                    };
+                    Route {
+                        prefix: row.key.prefix.to_string(),
+                        origin: row.origin.name().to_owned(),
+                        from: row.wish.from.clone(),
+                        interface: ifindex.map(|index| self.link_name(index)),
+                        gateway: gateway.map(|g| g.to_string()),
+                        source: source.map(|s| s.to_string()),
+                        metric: self.plan.routes.metric,
+                        table: row.key.table,
+                        state: row.state.to_owned(),
+                        why: row.why.map(str::to_owned),
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    fn link_name(&self, index: u32) -> String {
+        match (self.tunnel_on(index), self.underlay.links.get(&index)) {
+            (Some(tunnel), _) => self.interface_name(tunnel).to_owned(),
+            (None, Some(link)) => link.name.clone(),
+            (None, None) => format!("if{index}"),
+        }
+    }
+}
+
+fn ike_sa(tunnel: &Tunnel, sa: &IkeStatus, children: &[ChildStatus], now: Instant) -> IkeSa {
+    let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(now).as_secs());
+    let id = |id: &Option<ike::Identity>| id.as_ref().map(ToString::to_string).unwrap_or_default();
+    IkeSa {
+        tunnel: tunnel.plan.name.to_string(),
+        state: ike_state_name(sa.state).to_owned(),
+        initiator: sa.role == Role::Initiator,
+        spi_initiator: format!("{:016x}", sa.spi_i),
+        spi_responder: format!("{:016x}", sa.spi_r),
+        local: sa.path.local.to_string(),
+        remote: sa.path.remote.to_string(),
+        local_id: id(&sa.local_id),
+        remote_id: id(&sa.remote_id),
+        suite: sa.suite.as_ref().map(ToString::to_string).unwrap_or_default(),
+        nat_local: sa.nat.local,
+        nat_remote: sa.nat.remote,
+        age: ago(sa.since, now),
+        rekey_in: until(sa.rekey_at),
+        expires_in: until(sa.expires_at),
+        last_heard: sa.last_heard.map(|at| ago(at, now)),
+        children: children.iter().filter(|child| child.ike == sa.ike).count(),
+    }
+}
+
+fn child_sa(tunnel: &Tunnel, child: &Child, status: Option<&ChildStatus>, now: Instant, tick: Tick) -> ChildSa {
+    let until = |at: Instant| at.saturating_duration_since(now).as_secs();
+    let words = |list: &[inet::Selector]| list.iter().map(ToString::to_string).collect();
+    ChildSa {
+        tunnel: tunnel.plan.name.to_string(),
+        state: status.map_or("LINGERING", |status| child_state_name(status.state)).to_owned(),
+        suite: child.outbound.suite().to_string(),
+        pfs: child.pfs.map(|group| group.keyword().to_string()),
+        esn: child.outbound.esn(),
+        encapsulation: if child.encap { "UDP" } else { "ESP" }.to_owned(),
+        local: child.path.local.to_string(),
+        remote: child.path.remote.to_string(),
+        local_ts: words(&child.local_ts),
+        remote_ts: words(&child.remote_ts),
+        age: ago(child.since, now),
+        rekey_in: status.and_then(|status| status.rekey_at).map(until),
+        expires_in: status.map(|status| until(status.expires_at)),
+        replay_window: child.replay_window,
+        inbound: direction(child.inbound.spi(), child.inbound.usage(), child.inbound.highest_sequence(), child.inbound.refusals(), tick),
+        outbound: direction(
+            child.outbound.spi(),
+            child.outbound.usage(),
+            child.outbound.sequence(),
+            child.outbound.refusals(),
+            tick,
+        ),
+    }
+}
+
+fn direction(spi: u32, usage: Usage, sequence: u64, refusals: &Refusals, tick: Tick) -> Direction {
+    Direction {
+        spi: format!("{spi:08x}"),
+        packets: usage.packets,
+        bytes: usage.bytes,
+        sequence,
+        last_use: usage.last_use.map(|at| tick.since(at) / 1000),
+        refused: refusals.iter().filter(|(_, count)| *count > 0).map(|(r, count)| (r.name().to_owned(), count)).collect(),
+    }
+}
+
+fn child_state_name(state: ChildState) -> &'static str {
+    match state {
+        ChildState::Installed => "INSTALLED",
+        ChildState::Rekeying => "REKEYING",
+        ChildState::Rekeyed => "REKEYED",
+        ChildState::Deleting => "DELETING",
+    }
+}
+
+fn mtu_from(tunnel: &Tunnel) -> String {
+    match (tunnel.plan.interface.mtu, tunnel.children.sending(), tunnel.path_mtu) {
+        (config::Mtu::Fixed(_), _, _) => "the file".to_owned(),
+        (config::Mtu::Auto, None, _) => "before an SA is up".to_owned(),
+        (config::Mtu::Auto, Some(_), Some((mtu, _))) => format!("path MTU {mtu} less ESP"),
+        (config::Mtu::Auto, Some(_), None) => "outer MTU less ESP".to_owned(),
+    }
+}
+
+fn add(sum: &mut Usage, usage: Usage) {
+    sum.packets += usage.packets;
+    sum.bytes += usage.bytes;
+    sum.last_use = sum.last_use.max(usage.last_use);
+}

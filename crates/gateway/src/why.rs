@@ -1,0 +1,240 @@
+//! Why something is down: a closed set, each with who said so and what to change.
+
+use std::time::Instant;
+
+use ike::{DownReason, Failure};
+
+/// The reasons `show status` can give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Code {
+    /// Nothing came back.
+    PeerSilent,
+    /// No suite both sides accept, or no group.
+    NoProposal,
+    /// Secret or identity.
+    AuthenticationFailed,
+    /// The agreed selectors leave out the BGP session.
+    SelectorsTooNarrow,
+    /// No selectors both sides accept.
+    SelectorsRefused,
+    /// Another error notify of the peer.
+    PeerRefused,
+    /// The peer ended it.
+    PeerDeleted,
+    /// Something no RFC allows.
+    PeerMisbehaved,
+    /// The hard lifetime ended without a successor.
+    Lifetime,
+    /// By command.
+    Stopped,
+    /// The file changed.
+    Reconfigured,
+    /// The peer's name has no address.
+    NameUnknown,
+    /// No route to the peer's outer address that avoids every tunnel.
+    NoPath,
+    /// We wait for the peer to come.
+    WaitingForPeer,
+    /// We wait for a packet.
+    WaitingForTraffic,
+    /// The interface could not be made.
+    Device,
+    /// TCP to the BGP neighbour was refused.
+    TcpRefused,
+    /// TCP to the BGP neighbour goes unanswered.
+    TcpSilent,
+    /// A NOTIFICATION, either way.
+    Notification,
+    /// The BGP connection was closed or broke.
+    BgpClosed,
+    /// No prefix passes: no policy is set, or it denies everything.
+    PolicyDeniesAll,
+    /// A limit of prefixes.
+    MaxPrefix,
+}
+
+impl Code {
+    /// All of them.
+    pub const ALL: [Self; 22] = [
+        Self::PeerSilent,
+        Self::NoProposal,
+        Self::AuthenticationFailed,
+        Self::SelectorsTooNarrow,
+        Self::SelectorsRefused,
+        Self::PeerRefused,
+        Self::PeerDeleted,
+        Self::PeerMisbehaved,
+        Self::Lifetime,
+        Self::Stopped,
+        Self::Reconfigured,
+        Self::NameUnknown,
+        Self::NoPath,
+        Self::WaitingForPeer,
+        Self::WaitingForTraffic,
+        Self::Device,
+        Self::TcpRefused,
+        Self::TcpSilent,
+        Self::Notification,
+        Self::BgpClosed,
+        Self::PolicyDeniesAll,
+        Self::MaxPrefix,
+    ];
+
+    /// The short name in `show status --json` and in the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PeerSilent => "peer-silent",
+            Self::NoProposal => "no-proposal",
+            Self::AuthenticationFailed => "authentication-failed",
+            Self::SelectorsTooNarrow => "selectors-too-narrow",
+            Self::SelectorsRefused => "selectors-refused",
+            Self::PeerRefused => "peer-refused",
+            Self::PeerDeleted => "peer-deleted",
+            Self::PeerMisbehaved => "peer-misbehaved",
+            Self::Lifetime => "lifetime",
+            Self::Stopped => "stopped",
+            Self::Reconfigured => "reconfigured",
+            Self::NameUnknown => "name-unknown",
+            Self::NoPath => "no-path",
+            Self::WaitingForPeer => "waiting-for-peer",
+            Self::WaitingForTraffic => "waiting-for-traffic",
+            Self::Device => "device",
+            Self::TcpRefused => "tcp-refused",
+            Self::TcpSilent => "tcp-silent",
+            Self::Notification => "notification",
+            Self::BgpClosed => "bgp-closed",
+            Self::PolicyDeniesAll => "policy-denies-all",
+            Self::MaxPrefix => "max-prefix",
+        }
+    }
+
+    /// What to change, in one line.
+    #[must_use]
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::PeerSilent => "is `remote` right, is the peer up, and do UDP 500, 4500 and protocol 50 pass every firewall?",
+            Self::NoProposal => "name a suite of the other list in [tunnel.X.ike] or [tunnel.X.esp] proposals, or change the peer's",
+            Self::AuthenticationFailed => "compare psk, local_id and remote_id with the peer's",
+            Self::SelectorsTooNarrow => "make local_ts and remote_ts, here or at the peer, hold both BGP addresses (0.0.0.0/0 is usual)",
+            Self::SelectorsRefused => "make local_ts and remote_ts agree with the peer's selectors, mirrored",
+            Self::PeerRefused => "the peer's log says more",
+            Self::PeerDeleted => "the peer ended the tunnel; it is dialled again",
+            Self::PeerMisbehaved => "a capture of UDP 500 and 4500 will show it",
+            Self::Lifetime => "the rekey did not come about; the log says why",
+            Self::Stopped => "`causeway up` starts it",
+            Self::Reconfigured => "the changed file asks for a new start",
+            Self::NameUnknown => "does the resolver know the name in `remote`?",
+            Self::NoPath => "the main table has no route to the peer's address outside the tunnels",
+            Self::WaitingForPeer => "start = \"respond\": the peer has to dial; `causeway up` dials once",
+            Self::WaitingForTraffic => "start = \"on-demand\": the first packet into the tunnel dials",
+            Self::Device => "is the name taken, and may the daemon use /dev/net/tun?",
+            Self::TcpRefused => "does the neighbour run BGP on that address, and does it know ours?",
+            Self::TcpSilent => "IPsec is up, but nothing answers behind it: are address, multihop and the peer's routes right?",
+            Self::Notification => "the text says which setting the two sides disagree on",
+            Self::BgpClosed => "the neighbour closed the connection without a word; its log says more",
+            Self::PolicyDeniesAll => "set import and export to a prefix list that permits something, or to \"any\"",
+            Self::MaxPrefix => "raise the limit or announce less",
+        }
+    }
+}
+
+/// Who said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// We concluded it.
+    Local,
+    /// The peer told us.
+    Peer,
+    /// The kernel did.
+    Kernel,
+}
+
+impl Source {
+    /// As `show status` prints it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Peer => "peer",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
+/// A reason with its words and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// Which.
+    pub code: Code,
+    /// In words.
+    pub text: String,
+    /// Who.
+    pub source: Source,
+    /// When.
+    pub at: Instant,
+}
+
+impl Why {
+    /// Of our own conclusion.
+    #[must_use]
+    pub fn local(code: Code, text: impl Into<String>, at: Instant) -> Self {
+        Self { code, text: text.into(), source: Source::Local, at }
+    }
+
+    /// Told by the peer.
+    #[must_use]
+    pub fn peer(code: Code, text: impl Into<String>, at: Instant) -> Self {
+        Self { code, text: text.into(), source: Source::Peer, at }
+    }
+
+    /// From a failed attempt.
+    #[must_use]
+    pub fn of_failure(failure: &Failure, at: Instant) -> Self {
+        let (code, source) = match failure {
+            Failure::PeerSilent { .. } => (Code::PeerSilent, Source::Local),
+            Failure::NoProposal(lists) => (Code::NoProposal, by(lists.by_peer)),
+            Failure::InvalidKe { .. } => (Code::NoProposal, Source::Peer),
+            Failure::AuthenticationFailed { by_peer, .. } => (Code::AuthenticationFailed, by(*by_peer)),
+            Failure::TsUnacceptable { by_peer, .. } => (Code::SelectorsRefused, by(*by_peer)),
+            Failure::SelectorsTooNarrow(_) => (Code::SelectorsTooNarrow, Source::Local),
+            Failure::PeerRefused { .. } | Failure::WrongVersion { .. } => (Code::PeerRefused, Source::Peer),
+            Failure::PeerDeleted => (Code::PeerDeleted, Source::Peer),
+            Failure::Misbehaved(_) | Failure::BadPublicValue(_) => (Code::PeerMisbehaved, Source::Local),
+            Failure::TooMany | Failure::Abandoned => (Code::PeerSilent, Source::Local),
+        };
+        Self { code, text: failure.to_string(), source, at }
+    }
+
+    /// From the end of an SA.
+    #[must_use]
+    pub fn of_end(reason: DownReason, at: Instant) -> Self {
+        let (code, source) = match reason {
+            DownReason::PeerDeleted | DownReason::PeerLost => (Code::PeerDeleted, Source::Peer),
+            DownReason::PeerSilent => (Code::PeerSilent, Source::Local),
+            DownReason::Lifetime => (Code::Lifetime, Source::Local),
+            DownReason::Commanded => (Code::Stopped, Source::Local),
+            DownReason::Reconfigured => (Code::Reconfigured, Source::Local),
+            DownReason::Rekeyed | DownReason::Redundant | DownReason::Replaced => (Code::PeerDeleted, Source::Peer),
+            DownReason::Misbehaved => (Code::PeerMisbehaved, Source::Local),
+        };
+        Self { code, text: format!("the tunnel ended: {reason}"), source, at }
+    }
+}
+
+fn by(peer: bool) -> Source {
+    if peer { Source::Peer } else { Source::Local }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_reason_has_its_own_name_and_a_hint() {
+        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        assert!(Code::ALL.iter().all(|code| !code.hint().is_empty()));
+    }
+}

@@ -1,0 +1,184 @@
+//! Which routes are wanted, and why: paths to peers, neighbours, static and learned prefixes, and what
+//! stands in their place while a tunnel is down.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use ::tunnel::TunnelId;
+use config::{OnDown, Routes};
+use inet::Prefix;
+
+use crate::fib::{Hop, Key, Origin, Wish};
+use crate::gateway::Gateway;
+use crate::tunnels::Tunnel;
+
+impl Gateway {
+    /// The host route to each peer's outer address through the underlay, wherever learned routes go: strict
+    /// reverse-path filters look them up without a mark.
+    pub(crate) fn want_peer_routes(&mut self) {
+        let tunnels = self.tunnel_ifindexes();
+        let mut wanted = BTreeSet::new();
+        for tunnel in self.tunnels.values() {
+            let remotes: BTreeSet<IpAddr> = tunnel.known_remotes().chain(tunnel.peer).collect();
+            for remote in remotes {
+                let key = Key { table: Routes::MAIN, prefix: Prefix::host(remote) };
+                let Some(path) = self.underlay.path_to(remote, &tunnels) else { continue };
+                let hop = Hop::Device { ifindex: path.ifindex, gateway: path.gateway, source: None };
+                self.fib.want(key, Origin::Peer, Wish { hop, from: tunnel.plan.name.to_string() });
+                wanted.insert(key);
+            }
+        }
+        self.fib.forget_where(Origin::Peer, |key, _| !wanted.contains(key));
+    }
+
+    /// A tunnel's static routes and the host routes of its neighbours; they stay while it is down.
+    pub(crate) fn want_static_routes(&mut self, id: TunnelId) {
+        let Some(tunnel) = self.tunnels.get(&id) else { return };
+        let Some(ifindex) = tunnel.device.ifindex() else { return };
+        let from = tunnel.plan.name.to_string();
+        let wish = |prefix: &Prefix| Wish { hop: into(tunnel, ifindex, prefix.is_ipv4()), from: from.clone() };
+        let table = self.plan.routes.table;
+        let mut wanted: Vec<(Key, Origin, Wish)> = Vec::new();
+        for prefix in &tunnel.plan.interface.routes {
+            // Static routes are the operator's: they stand where every process looks.
+            wanted.push((Key { table: Routes::MAIN, prefix: *prefix }, Origin::Static, wish(prefix)));
+        }
+        for neighbor in self.neighbors.values().filter(|neighbor| neighbor.tunnel == Some(id)) {
+            let prefix = Prefix::host(neighbor.address());
+            for table in BTreeSet::from([Routes::MAIN, table]) {
+                wanted.push((Key { table, prefix }, Origin::Neighbor, wish(&prefix)));
+            }
+        }
+        for (key, origin, wish) in wanted {
+            self.fib.want(key, origin, wish);
+        }
+    }
+
+    /// Static routes the file no longer has.
+    pub(crate) fn forget_static_routes(&mut self, id: TunnelId, before: &[Prefix]) {
+        let Some(tunnel) = self.tunnels.get(&id) else { return };
+        let now: Vec<Prefix> = tunnel.plan.interface.routes.clone();
+        for prefix in before.iter().filter(|prefix| !now.contains(prefix)) {
+            self.fib.forget(Key { table: Routes::MAIN, prefix: *prefix }, Origin::Static);
+        }
+    }
+
+    /// The speaker's choice for one prefix changed.
+    pub(crate) fn best_route(&mut self, delta: bgp::RouteDelta) {
+        let key = Key { table: self.plan.routes.table, prefix: delta.prefix };
+        let Some(best) = delta.best else {
+            self.route_gone(key);
+            return;
+        };
+        let Some(neighbor) = self.neighbors.get(&best.neighbor) else { return };
+        let from = neighbor.plan.session.name.to_string();
+        let hop = match neighbor.tunnel.and_then(|id| self.tunnels.get(&id)) {
+            Some(tunnel) => match tunnel.device.ifindex() {
+                Some(ifindex) => into(tunnel, ifindex, delta.prefix.is_ipv4()),
+                None => return,
+            },
+            // A neighbour without tunnel: its next hop is on the underlay.
+            None => match self.underlay.path_to(best.next_hop, &self.tunnel_ifindexes()) {
+                Some(path) => Hop::Device {
+                    ifindex: path.ifindex,
+                    gateway: Some(path.gateway.unwrap_or(best.next_hop)),
+                    source: None,
+                },
+                None => return,
+            },
+        };
+        self.fib.want(key, Origin::Bgp, Wish { hop, from: from.clone() });
+        if self.fails_closed(&from) {
+            // Ready to take over in one step when the learned route goes.
+            self.fib.want(key, Origin::Unreachable, Wish { hop: Hop::Unreachable, from });
+        } else {
+            self.fib.forget(key, Origin::Unreachable);
+        }
+        self.fib.forget(key, Origin::Stale);
+    }
+
+    /// A prefix has no path any more: withdrawn by a peer that is up it goes, lost with its tunnel it is refused.
+    fn route_gone(&mut self, key: Key) {
+        let from = self.fib.wishes(Origin::Bgp).find(|(k, _)| **k == key).map(|(_, wish)| wish.from.clone());
+        self.fib.forget(key, Origin::Bgp);
+        let peer_lives = from.is_some_and(|from| self.neighbor_lives(&from));
+        if peer_lives {
+            self.fib.forget(key, Origin::Unreachable);
+        }
+    }
+
+    /// The peer has told all it knows: what an earlier session taught and this one did not is taken back.
+    pub(crate) fn converged(&mut self, neighbor: &str) {
+        let learned: BTreeSet<Key> = self.fib.wishes(Origin::Bgp).map(|(key, _)| *key).collect();
+        self.fib.forget_where(Origin::Unreachable, |key, wish| wish.from == neighbor && !learned.contains(key));
+        self.fib.forget_where(Origin::Stale, |key, wish| {
+            (wish.from == neighbor || wish.from.is_empty()) && !learned.contains(key)
+        });
+    }
+
+    /// Routes an earlier run left: those that led into a tunnel are refused until its neighbours have spoken, for
+    /// taking them away would let inner packets out in clear. The rest is swept.
+    pub(crate) fn adopt_routes(&mut self, ours: &[(Key, Hop)]) {
+        if self.kernel_known {
+            return;
+        }
+        for (key, hop) in ours {
+            let owner = match hop {
+                Hop::Unreachable => Some(String::new()),
+                Hop::Device { ifindex, .. } => self.tunnel_on(*ifindex).map(|_| String::new()),
+            };
+            let learned = key.table == self.plan.routes.table;
+            if let (Some(from), true, true) = (owner, learned, self.any_fails_closed()) {
+                self.fib.want(*key, Origin::Stale, Wish { hop: Hop::Unreachable, from });
+            }
+        }
+    }
+
+    /// Everything a removed tunnel wanted.
+    pub(crate) fn forget_routes_of(&mut self, id: TunnelId) {
+        let live: BTreeSet<u32> = self.tunnel_ifindexes();
+        let names: BTreeSet<String> = self
+            .tunnels
+            .values()
+            .map(|tunnel| tunnel.plan.name.to_string())
+            .chain(self.neighbors.values().filter(|n| n.tunnel != Some(id)).map(|n| n.plan.session.name.to_string()))
+            .collect();
+        for origin in [Origin::Static, Origin::Neighbor, Origin::Bgp] {
+            self.fib.forget_where(origin, |_, wish| match wish.hop {
+                Hop::Device { ifindex, .. } => !live.contains(&ifindex) && !names.contains(&wish.from),
+                Hop::Unreachable => !names.contains(&wish.from),
+            });
+        }
+        self.fib.forget_where(Origin::Unreachable, |_, wish| !names.contains(&wish.from));
+        self.want_peer_routes();
+    }
+
+    /// A clean stop leaves nothing.
+    pub(crate) fn forget_all_routes(&mut self) {
+        let all = [Origin::Peer, Origin::Neighbor, Origin::Static, Origin::Bgp, Origin::Unreachable, Origin::Stale];
+        for origin in all {
+            self.fib.forget_where(origin, |_, _| true);
+        }
+    }
+
+    fn fails_closed(&self, neighbor: &str) -> bool {
+        self.neighbors
+            .values()
+            .find(|n| &*n.plan.session.name == neighbor)
+            .and_then(|n| n.tunnel)
+            .and_then(|id| self.tunnels.get(&id))
+            .is_some_and(|tunnel| tunnel.plan.on_down == OnDown::Unreachable)
+    }
+
+    fn any_fails_closed(&self) -> bool {
+        self.tunnels.values().any(|tunnel| tunnel.plan.on_down == OnDown::Unreachable)
+    }
+
+    pub(crate) fn tunnel_on(&self, ifindex: u32) -> Option<TunnelId> {
+        self.tunnels.values().find(|tunnel| tunnel.device.ifindex() == Some(ifindex)).map(|tunnel| tunnel.id)
+    }
+}
+
+fn into(tunnel: &Tunnel, ifindex: u32, ipv4: bool) -> Hop {
+    Hop::Device { ifindex, gateway: None, source: tunnel.source_for(ipv4) }
+}

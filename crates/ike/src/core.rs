@@ -1,0 +1,235 @@
+//! What every step may use: randomness, numbers, limits, and the queues that lead out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crypto::Secret;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use crate::config::{ConnId, Connection, Limits, Path};
+use crate::counters::{Counter, Counters};
+use crate::event::{ChildId, Event, IkeId, Note, Transmit};
+use crate::failure::Failure;
+use crate::sa::IkeSa;
+use crate::work::{Work, WorkId};
+
+/// One engine's common goods.
+pub(crate) struct Core {
+    rng: ChaCha20Rng,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
+    pub(crate) transmits: VecDeque<Transmit>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) works: VecDeque<(WorkId, Work)>,
+    pub(crate) crosses: VecDeque<Cross>,
+    owners: BTreeMap<WorkId, IkeId>,
+    esp_spis: BTreeSet<u32>,
+    next: u64,
+    notes: Budget,
+    answers: Budget,
+}
+
+/// What one IKE SA wants done to another; the engine does it once the step is over.
+pub(crate) enum Cross {
+    /// A new IKE SA was made by rekeying.
+    Spawn(Box<IkeSa>),
+    /// The CHILD SAs of `old` move to `new`.
+    Adopt { old: IkeId, new: IkeId },
+    /// Keep it only to repeat its last answer.
+    Linger { ike: IkeId },
+    /// An IKE SA authenticated: others of its connection are duplicates.
+    Established { ike: IkeId, conn: ConnId, initial_contact: bool },
+}
+
+/// What one step has at hand.
+pub(crate) struct Ctx<'a> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) connections: &'a BTreeMap<ConnId, Arc<Connection>>,
+    pub(crate) now: Instant,
+}
+
+impl Ctx<'_> {
+    pub(crate) fn connection(&self, conn: ConnId) -> Option<Arc<Connection>> {
+        self.connections.get(&conn).cloned()
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.core.events.push_back(event);
+    }
+
+    pub(crate) fn failed(&mut self, conn: ConnId, failure: Failure) {
+        self.event(Event::Failed { conn, failure });
+    }
+
+    /// A note about a known peer: its own exchanges bound how many there can be.
+    pub(crate) fn note(&mut self, note: Note) {
+        self.event(Event::Note(note));
+    }
+
+    pub(crate) fn count(&mut self, counter: Counter) {
+        self.core.counters.count(counter);
+    }
+}
+
+impl Core {
+    pub(crate) fn new(seed: [u8; 32], limits: Limits) -> Self {
+        Self {
+            rng: ChaCha20Rng::from_seed(seed),
+            limits,
+            counters: Counters::default(),
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            works: VecDeque::new(),
+            crosses: VecDeque::new(),
+            owners: BTreeMap::new(),
+            esp_spis: BTreeSet::new(),
+            next: 0,
+            notes: Budget::default(),
+            answers: Budget::default(),
+        }
+    }
+
+    /// N random octets.
+    pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    pub(crate) fn random_u32(&mut self) -> u32 {
+        self.rng.next_u32()
+    }
+
+    /// RFC 7296 section 2.10: nonces have at least half the key size of the PRF and 128 bits; 32 octets do for all.
+    pub(crate) fn nonce(&mut self) -> Vec<u8> {
+        self.random::<32>().to_vec()
+    }
+
+    /// A random time of up to `most`.
+    pub(crate) fn jitter(&mut self, most: Duration) -> Duration {
+        most.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX))
+    }
+
+    /// An IKE SPI: random, never zero.
+    pub(crate) fn ike_spi(&mut self) -> u64 {
+        loop {
+            let spi = self.rng.next_u64();
+            if spi != 0 {
+                return spi;
+            }
+        }
+    }
+
+    /// An SPI for packets to us, unlike every other in use; below 256 they are reserved (RFC 4303 section 2.1).
+    pub(crate) fn esp_spi(&mut self) -> u32 {
+        loop {
+            let spi = self.rng.next_u32();
+            if spi >= 256 && self.esp_spis.insert(spi) {
+                return spi;
+            }
+        }
+    }
+
+    pub(crate) fn free_esp_spi(&mut self, spi: u32) {
+        self.esp_spis.remove(&spi);
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(crate) fn ike_id(&mut self) -> IkeId {
+        IkeId(self.number())
+    }
+
+    pub(crate) fn child_id(&mut self) -> ChildId {
+        ChildId(self.number())
+    }
+
+    /// Hands work out on behalf of an IKE SA.
+    pub(crate) fn work(&mut self, owner: IkeId, work: Work) -> WorkId {
+        let id = WorkId(self.number());
+        self.owners.insert(id, owner);
+        self.works.push_back((id, work));
+        id
+    }
+
+    pub(crate) fn owner_of(&mut self, work: WorkId) -> Option<IkeId> {
+        self.owners.remove(&work)
+    }
+
+    pub(crate) fn drop_works(&mut self, owner: IkeId) {
+        self.owners.retain(|_, of| *of != owner);
+    }
+
+    pub(crate) fn send(&mut self, path: Path, bytes: Arc<[u8]>) {
+        self.counters.count(Counter::Sent);
+        self.transmits.push_back(Transmit { path, bytes, keepalive: false });
+    }
+
+    pub(crate) fn keepalive(&mut self, path: Path) {
+        self.counters.count(Counter::Keepalives);
+        self.transmits.push_back(Transmit { path, bytes: Arc::new([0xff]), keepalive: true });
+    }
+
+    /// An answer to someone without an IKE SA: within its rate.
+    pub(crate) fn answer_stranger(&mut self, path: Path, bytes: Vec<u8>, now: Instant) -> bool {
+        let allowed = self.answers.take(self.limits.answers_per_second, now);
+        if allowed {
+            self.send(path, bytes.into());
+        } else {
+            self.counters.count(Counter::RateLimited);
+        }
+        allowed
+    }
+
+    /// A note about someone without an IKE SA: within its rate.
+    pub(crate) fn note_stranger(&mut self, note: Note, now: Instant) {
+        if self.notes.take(self.limits.notes_per_second, now) {
+            self.events.push_back(Event::Note(note));
+        } else {
+            self.counters.count(Counter::RateLimited);
+        }
+    }
+
+    /// An event that someone without an IKE SA can cause: within the rate of notes.
+    pub(crate) fn event_from_stranger(&mut self, event: Event, now: Instant) {
+        if self.notes.take(self.limits.notes_per_second, now) {
+            self.events.push_back(event);
+        } else {
+            self.counters.count(Counter::RateLimited);
+        }
+    }
+
+    /// Randomness for a key exchange or an IV generator, wiped by its user.
+    pub(crate) fn secret_seed(&mut self) -> [u8; 32] {
+        self.random()
+    }
+
+    /// A secret for cookies.
+    pub(crate) fn secret(&mut self) -> Secret {
+        Secret::new(&self.random::<32>())
+    }
+}
+
+/// So many a second.
+#[derive(Default)]
+struct Budget {
+    window: Option<Instant>,
+    used: u32,
+}
+
+impl Budget {
+    fn take(&mut self, per_second: u32, now: Instant) -> bool {
+        if self.window.is_none_or(|start| now.saturating_duration_since(start) >= Duration::from_secs(1)) {
+            self.window = Some(now);
+            self.used = 0;
+        }
+        let allowed = self.used < per_second;
+        self.used = self.used.saturating_add(u32::from(allowed));
+        allowed
+    }
+}

@@ -1,0 +1,399 @@
+//! CREATE_CHILD_SA for a CHILD SA as initiator: new or as successor of another (RFC 7296 sections 1.3.1, 1.3.3, 2.8).
+
+use std::time::Duration;
+
+use crypto::{Group, Secret};
+use ike_wire::{ExchangeType, KeGroup, KeyExchange, Notify, NotifyType, Payload, ProtocolId};
+
+use super::body::{Body, wanted_group};
+use crate::child::{Agreed, ChildAnswer, ChildOffer, ChildPhase};
+use crate::config::Connection;
+use crate::core::Ctx;
+use crate::event::{ChildId, DownReason, Role};
+use crate::failure::{Exchange, Failure, Misbehaviour};
+use crate::negotiate::Pfs;
+use crate::proposal::{EspProposal, EspSuite};
+use crate::sa::{Shell, Stage, Task, Up, Want};
+use crate::work::{Work, WorkOutcome};
+
+/// Our CREATE_CHILD_SA for a CHILD SA.
+pub(crate) struct ChildTask {
+    /// The one it shall replace.
+    pub(crate) old: Option<ChildId>,
+    pub(crate) offer: ChildOffer,
+    group: Option<Group>,
+    pub(crate) ni: Vec<u8>,
+    rung: Rung,
+    /// The peer asked for another group; it may do so once.
+    regrouped: bool,
+    pub(crate) stage: Stage,
+    /// What the answer settled, while the shared secret is being made.
+    reply: Option<(ChildAnswer, Vec<u8>)>,
+    /// The peer began the same at the same time.
+    pub(crate) collision: Option<Collision>,
+}
+
+/// The peer's exchange for the same purpose, accepted while ours was under way.
+pub(crate) struct Collision {
+    /// Our inbound SPI of what it makes.
+    pub(crate) spi_in: u32,
+    /// The lower of its two nonces.
+    pub(crate) low: Vec<u8>,
+    /// The CHILD SA it made, once made.
+    pub(crate) child: Option<ChildId>,
+}
+
+/// What is offered, from the likeliest to be accepted on. Microsoft's stack refuses long lists, and lists with groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rung {
+    /// Only the suite in use.
+    InUse,
+    /// All the connection allows.
+    All,
+    /// The same without any group.
+    WithoutPfs,
+}
+
+impl Rung {
+    fn next(self, config: &Connection) -> Option<Self> {
+        let has_groups = config.esp_proposals.iter().any(|one| !one.groups.is_empty());
+        match self {
+            Self::InUse => Some(Self::All),
+            Self::All if has_groups && config.accept_rekey_without_pfs => Some(Self::WithoutPfs),
+            Self::All | Self::WithoutPfs => None,
+        }
+    }
+}
+
+/// A failed rekeying is tried again after this and up to as much at random.
+const RETRY: Duration = Duration::from_secs(10);
+/// After a temporary failure likewise.
+pub(crate) const RETRY_SOON: Duration = Duration::from_secs(2);
+
+impl Up {
+    /// Begins; the window is free and nothing else under way.
+    pub(crate) fn start_child(&mut self, old: Option<ChildId>, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let rung = if old.is_some() { Rung::InUse } else { Rung::All };
+        self.start_child_at(old, rung, shell, ctx);
+    }
+
+    fn start_child_at(&mut self, old: Option<ChildId>, rung: Rung, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let in_use = old.and_then(|id| self.children.get(&id)).map(|child| child.suite);
+        let (rung, proposals) = match rung {
+            Rung::InUse => match in_use.and_then(|suite| same_again(&self.config, suite)) {
+                Some(only) => (Rung::InUse, vec![only]),
+                None => (Rung::All, self.config.esp_proposals.clone()),
+            },
+            Rung::All => (Rung::All, self.config.esp_proposals.clone()),
+            Rung::WithoutPfs => {
+                let bare = |one: &EspProposal| EspProposal { groups: Vec::new(), ..one.clone() };
+                (Rung::WithoutPfs, self.config.esp_proposals.iter().map(bare).collect())
+            }
+        };
+        let mut offer = ChildOffer { proposals, ..ChildOffer::first(&self.config, ctx) };
+        if let Some(child) = old.and_then(|id| self.children.get_mut(&id)) {
+            // Narrower than the configuration where the peer narrowed: it would refuse more again.
+            offer.local_ts.clone_from(&child.local_ts);
+            offer.remote_ts.clone_from(&child.remote_ts);
+            child.phase = ChildPhase::Rekeying;
+            child.soft = None;
+        }
+        let group = offer.proposals.iter().flat_map(|one| one.groups.iter().copied()).next();
+        let ni = ctx.core.nonce();
+        let stage = Stage::Sent(None);
+        let mut task = ChildTask { old, offer, group, ni, rung, regrouped: false, stage, reply: None, collision: None };
+        self.begin_child_task(&mut task, shell, ctx);
+        self.task = Some(Task::Child(Box::new(task)));
+    }
+
+    /// With a group the key pair is made first.
+    fn begin_child_task(&mut self, task: &mut ChildTask, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        match task.group {
+            Some(group) => {
+                let seed = ctx.core.secret_seed();
+                task.stage = Stage::Generating(ctx.core.work(shell.id, Work::Generate { group, seed }));
+            }
+            None => {
+                task.stage = Stage::Sent(None);
+                self.send_child(task, shell, ctx);
+            }
+        }
+    }
+
+    fn send_child(&mut self, task: &ChildTask, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let mut payloads = Vec::new();
+        let old = task.old.and_then(|id| self.children.get(&id));
+        if let Some(old) = old {
+            // RFC 7296 section 1.3.3: REKEY_SA names the SPI "the exchange initiator would expect in inbound packets".
+            payloads.push(Payload::Notify(Notify::about(ProtocolId::ESP, old.spi_in, NotifyType::REKEY_SA)));
+        }
+        payloads.push(task.offer.sa(true));
+        payloads.push(Payload::Nonce(task.ni.clone()));
+        if let (Some(group), Stage::Sent(Some(pair))) = (task.group, &task.stage) {
+            let ke = KeyExchange { group: KeGroup(group.iana()), data: pair.public().to_vec() };
+            payloads.push(Payload::KeyExchange(ke));
+        }
+        payloads.extend(task.offer.ts());
+        let exchange = (ExchangeType::CREATE_CHILD_SA, task.exchange());
+        let patience = self.config.dpd.timeout;
+        shell.request(&mut self.channel, exchange, &payloads, patience, ctx);
+    }
+
+    /// A computation for it is done.
+    pub(crate) fn child_work(
+        &mut self,
+        mut task: Box<ChildTask>,
+        outcome: WorkOutcome,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
+        match (&task.stage, outcome) {
+            (Stage::Generating(_), WorkOutcome::Pair(pair)) => {
+                // The one to replace may be gone by now.
+                if task.old.is_some_and(|old| !self.children.get(&old).is_some_and(crate::child::Child::is_installed)) {
+                    self.abandon_child(*task, ctx);
+                    return;
+                }
+                task.stage = Stage::Sent(Some(pair));
+                self.send_child(&task, shell, ctx);
+                self.task = Some(Task::Child(task));
+            }
+            (Stage::Agreeing(_), WorkOutcome::Shared(shared)) => match task.reply.take() {
+                Some((answer, nr)) => self.complete_child(*task, answer, &nr, Some(&shared), shell, ctx),
+                None => self.abandon_child(*task, ctx),
+            },
+            (Stage::Agreeing(_), WorkOutcome::BadPublicValue) => {
+                let failure = task.group.map_or(Failure::Abandoned, Failure::BadPublicValue);
+                self.child_failed(*task, failure, RETRY, shell, ctx);
+            }
+            (Stage::Generating(_) | Stage::Agreeing(_) | Stage::Sent(_), _) => self.task = Some(Task::Child(task)),
+        }
+    }
+
+    /// The answer.
+    pub(crate) fn child_answered(
+        &mut self,
+        mut task: Box<ChildTask>,
+        body: Body<'_>,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
+        if let Some(notify) = body.error().filter(|_| body.sa().is_none()) {
+            self.child_refused(*task, notify, body, shell, ctx);
+            return;
+        }
+        let pfs = Pfs::Create { ke: task.group, none_accepted: self.config.accept_rekey_without_pfs };
+        let answer = match task.offer.conclude(body, pfs, task.exchange()) {
+            Ok(answer) => answer,
+            Err(failure) => return self.child_broken(*task, failure, shell, ctx),
+        };
+        let Some(nr) = body.nonce().cloned() else {
+            return self.child_broken(*task, Failure::Misbehaved(Misbehaviour::MissingPayload), shell, ctx);
+        };
+        let stage = std::mem::replace(&mut task.stage, Stage::Sent(None));
+        match (answer.suite.group, stage, body.ke()) {
+            (None, _, _) => self.complete_child(*task, answer, &nr, None, shell, ctx),
+            (Some(group), Stage::Sent(Some(pair)), Some(ke))
+                if Some(group) == task.group && ke.group.0 == group.iana() =>
+            {
+                let work = ctx.core.work(shell.id, Work::Agree { pair, peer: ke.data.clone() });
+                task.stage = Stage::Agreeing(work);
+                task.reply = Some((answer, nr));
+                self.task = Some(Task::Child(task));
+            }
+            (Some(_), _, _) => {
+                self.child_broken(*task, Failure::Misbehaved(Misbehaviour::SuiteNotOffered), shell, ctx);
+            }
+        }
+    }
+
+    fn complete_child(
+        &mut self,
+        task: ChildTask,
+        answer: ChildAnswer,
+        nr: &[u8],
+        shared: Option<&Secret>,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let keys = self.derive.child(answer.suite, shared, (&task.ni, nr), Role::Initiator);
+        let Some(keys) = keys else { return self.child_failed(task, Failure::Abandoned, RETRY, shell, ctx) };
+        let old = task.old.filter(|old| self.children.contains_key(old));
+        let spi_in = task.offer.spi_in;
+        let agreed = Agreed { spi_in, answer, keys, role: Role::Initiator, replaces: old };
+        // RFC 7296 section 2.8.1: the SA "created with the lowest of the four nonces SHOULD be closed by the endpoint
+        // that created it". Octet by octet, a prefix being the lower one: the order of slices.
+        let ours = task.ni.as_slice().min(nr);
+        match task.collision {
+            Some(collision) if ours < collision.low.as_slice() => {
+                self.install_loser(agreed, shell, ctx);
+                if let Some(old) = old {
+                    self.replaced_by_peer(old, ctx);
+                }
+            }
+            Some(_) | None => {
+                self.install(agreed, shell, ctx);
+                if let Some(old) = old {
+                    self.close_child(old, DownReason::Rekeyed, shell, ctx);
+                }
+            }
+        }
+    }
+
+    fn child_refused(
+        &mut self,
+        mut task: ChildTask,
+        notify: &Notify,
+        body: Body<'_>,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
+        if notify.kind == NotifyType::INVALID_KE_PAYLOAD {
+            let wanted = wanted_group(notify).unwrap_or(0);
+            let ours: Vec<Group> = task.offer.proposals.iter().flat_map(|one| one.groups.clone()).collect();
+            let group = Group::from_iana(wanted).filter(|group| ours.contains(group) && !task.regrouped);
+            let Some(group) = group else {
+                return self.child_failed(task, Failure::InvalidKe { wanted, ours }, RETRY, shell, ctx);
+            };
+            task.group = Some(group);
+            task.regrouped = true;
+            self.begin_child_task(&mut task, shell, ctx);
+            self.task = Some(Task::Child(Box::new(task)));
+            return;
+        }
+        if notify.kind == NotifyType::CHILD_SA_NOT_FOUND && task.collision.is_none() {
+            return self.child_not_found(task, shell, ctx);
+        }
+        if notify.kind == NotifyType::NO_PROPOSAL_CHOSEN
+            && let Some(rung) = task.rung.next(&self.config)
+        {
+            let old = task.old;
+            self.abandon_child(task, ctx);
+            self.start_child_at(old, rung, shell, ctx);
+            return;
+        }
+        // RFC 7296 section 2.25: to be tried again "at a later time".
+        let soon = notify.kind == NotifyType::TEMPORARY_FAILURE;
+        match task.offer.conclude(body, Pfs::Auth, task.exchange()) {
+            Err(failure) => self.child_failed(task, failure, if soon { RETRY_SOON } else { RETRY }, shell, ctx),
+            Ok(_) => self.abandon_child(task, ctx),
+        }
+    }
+
+    /// RFC 7296 section 2.25: on CHILD_SA_NOT_FOUND "silently delete the Child SA (if it still exists) and send a
+    /// request to create a new Child SA from scratch (if the Child SA does not yet exist)".
+    fn child_not_found(&mut self, task: ChildTask, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let old = task.old;
+        self.abandon_child(task, ctx);
+        if let Some(old) = old {
+            self.remove_child(old, DownReason::PeerLost, Duration::ZERO, ctx);
+        }
+        if !self.has_child() {
+            self.want(Want::CreateChild, shell, ctx);
+        }
+    }
+
+    /// The peer accepted and we cannot accept what it made of it: it holds a CHILD SA that it must be rid of.
+    fn child_broken(&mut self, task: ChildTask, failure: Failure, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        ctx.failed(self.conn, failure);
+        self.abandon_child(task, ctx);
+        self.delete_ike(DownReason::Misbehaved, shell, ctx);
+    }
+
+    /// It came to nothing. With the peer's own exchange for the same purpose accepted meanwhile, that is no failure.
+    fn child_failed(
+        &mut self,
+        task: ChildTask,
+        failure: Failure,
+        again: Duration,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let (old, temporary) = (task.old, again == RETRY_SOON);
+        let made_by_peer = task.collision.is_some();
+        self.abandon_child(task, ctx);
+        if made_by_peer {
+            if let Some(old) = old.filter(|old| self.children.contains_key(old)) {
+                self.replaced_by_peer(old, ctx);
+            }
+            return;
+        }
+        if !temporary {
+            ctx.failed(self.conn, failure);
+        }
+        match old {
+            Some(old) if self.children.contains_key(&old) => self.later(Want::RekeyChild(old), again, shell, ctx),
+            // The owner of the connection dials again after a failure; a temporary one it does not hear of.
+            Some(_) | None if temporary && !self.has_child() => self.later(Want::CreateChild, again, shell, ctx),
+            Some(_) | None => {}
+        }
+    }
+
+    fn abandon_child(&mut self, task: ChildTask, ctx: &mut Ctx<'_>) {
+        ctx.core.free_esp_spi(task.offer.spi_in);
+        if let Some(child) = task.old.and_then(|old| self.children.get_mut(&old))
+            && child.phase == ChildPhase::Rekeying
+        {
+            child.phase = ChildPhase::Installed;
+        }
+    }
+
+    /// The peer asks for what we are at. If our request is out, the nonces will decide; if not, the peer's goes first.
+    pub(crate) fn note_collision(
+        &mut self,
+        replaces: Option<ChildId>,
+        (ni, nr): (&[u8], &[u8]),
+        spi_in: u32,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let low = ni.min(nr).to_vec();
+        match self.task.take() {
+            Some(Task::Child(mut task)) if task.old == replaces => {
+                if matches!(task.stage, Stage::Generating(_)) {
+                    self.abandon_child(*task, ctx);
+                    return;
+                }
+                task.collision = Some(Collision { spi_in, low, child: None });
+                self.task = Some(Task::Child(task));
+            }
+            other => self.task = other,
+        }
+    }
+
+    /// The peer's exchange came to nothing.
+    pub(crate) fn forget_collision(&mut self, spi_in: u32) {
+        if let Some(Task::Child(task)) = &mut self.task
+            && task.collision.as_ref().is_some_and(|collision| collision.spi_in == spi_in)
+        {
+            task.collision = None;
+        }
+    }
+
+    /// The peer's exchange made a CHILD SA.
+    pub(crate) fn resolve_collision(&mut self, spi_in: u32, made: ChildId) {
+        if let Some(Task::Child(task)) = &mut self.task
+            && let Some(collision) = task.collision.as_mut().filter(|collision| collision.spi_in == spi_in)
+        {
+            collision.child = Some(made);
+        }
+    }
+}
+
+impl ChildTask {
+    pub(crate) fn exchange(&self) -> Exchange {
+        if self.old.is_some() { Exchange::RekeyChild } else { Exchange::CreateChild }
+    }
+}
+
+/// The suite in use as the only one offered, with the group the connection wants; `None` when the connection has come
+/// to exclude it.
+fn same_again(config: &Connection, suite: EspSuite) -> Option<EspProposal> {
+    let fits = |one: &&EspProposal| {
+        one.encr.contains(&suite.suite.encr)
+            && suite.suite.integ.is_none_or(|integ| one.integ.contains(&integ))
+            && one.esn.contains(&suite.esn)
+    };
+    let one = config.esp_proposals.iter().find(fits)?;
+    let group = suite.group.filter(|group| one.groups.contains(group)).or_else(|| one.groups.first().copied());
+    Some(EspProposal::only(&EspSuite { group, ..suite }))
+}

@@ -1,0 +1,233 @@
+//! A CHILD SA as the peer asks for it: in IKE_AUTH, new, or as the successor of another (RFC 7296 sections 1.3.1 and
+//! 1.3.3).
+
+use crypto::{Group, Secret};
+use ike_wire::{Header, KeGroup, KeyExchange, Notify, NotifyType, Payload, ProtocolId};
+use inet::Selector;
+
+use super::body::{Body, bare};
+use crate::child::{Agreed, ChildAnswer, ChildPhase};
+use crate::config::{Connection, Path};
+use crate::core::Ctx;
+use crate::counters::Counter;
+use crate::event::{ChildId, Note, Role};
+use crate::failure::{Exchange, Failure, NoProposal};
+use crate::negotiate::{EspChoice, Pfs, answer_esp, choose_esp, describe, narrow, ts_from_wire, ts_to_wire};
+use crate::sa::{Phase, Shell, Task, Up};
+use crate::work::{Work, WorkId, WorkOutcome};
+
+/// An offer that can be accepted.
+pub(crate) struct Considered {
+    pub(crate) choice: EspChoice,
+    local_ts: Vec<Selector>,
+    remote_ts: Vec<Selector>,
+}
+
+/// An offer that cannot: what the peer is told, and what the owner is.
+pub(crate) struct Refusal {
+    pub(crate) notify: Payload,
+    pub(crate) failure: Option<Failure>,
+}
+
+/// What goes back, and what it settles.
+pub(crate) struct Answer {
+    pub(crate) payloads: Vec<Payload>,
+    pub(crate) agreed: ChildAnswer,
+}
+
+/// A peer's CREATE_CHILD_SA whose shared secret is being made.
+pub(crate) struct ServingChild {
+    pub(crate) work: WorkId,
+    header: Header,
+    path: Path,
+    considered: Considered,
+    replaces: Option<ChildId>,
+    ni: Vec<u8>,
+    nr: Vec<u8>,
+    spi_in: u32,
+}
+
+fn refusal(kind: NotifyType, failure: Option<Failure>) -> Refusal {
+    Refusal { notify: bare(kind), failure }
+}
+
+/// Suite and selectors from the peer's offer. We are the responder of the exchange: TSr is our side.
+pub(crate) fn consider(
+    config: &Connection,
+    body: Body<'_>,
+    pfs: Pfs,
+    exchange: Exchange,
+) -> Result<Considered, Refusal> {
+    let (Some(sa), Some(ts_i), Some(ts_r)) = (body.sa(), body.ts_i(), body.ts_r()) else {
+        return Err(refusal(NotifyType::INVALID_SYNTAX, None));
+    };
+    let Some(choice) = choose_esp(sa, &config.esp_proposals, pfs) else {
+        let ours = config.esp_proposals.iter().map(ToString::to_string).collect();
+        let lists = NoProposal { exchange, by_peer: false, ours, theirs: describe(sa) };
+        return Err(refusal(NotifyType::NO_PROPOSAL_CHOSEN, Some(Failure::NoProposal(Box::new(lists)))));
+    };
+    let (offered_remote, offered_local) = (ts_from_wire(ts_i), ts_from_wire(ts_r));
+    let remote_ts = narrow(&offered_remote, &config.remote_ts);
+    let local_ts = narrow(&offered_local, &config.local_ts);
+    if local_ts.is_empty() || remote_ts.is_empty() {
+        let (local, remote) = (config.local_ts.clone(), config.remote_ts.clone());
+        let offered = Some((offered_local, offered_remote));
+        let failure = Failure::TsUnacceptable { by_peer: false, local, remote, offered };
+        return Err(refusal(NotifyType::TS_UNACCEPTABLE, Some(failure)));
+    }
+    Ok(Considered { choice, local_ts, remote_ts })
+}
+
+impl Considered {
+    /// SA, Nr, KEr, TSi, TSr; nonce and public value only outside IKE_AUTH.
+    pub(crate) fn answer(self, spi_in: u32, nr: Option<&[u8]>, public: Option<(Group, Vec<u8>)>) -> Answer {
+        let mut payloads = vec![Payload::SecurityAssociation(answer_esp(&self.choice, spi_in))];
+        payloads.extend(nr.map(|nr| Payload::Nonce(nr.to_vec())));
+        payloads.extend(
+            public.map(|(group, data)| Payload::KeyExchange(KeyExchange { group: KeGroup(group.iana()), data })),
+        );
+        payloads.push(Payload::TsInitiator(ts_to_wire(&self.remote_ts)));
+        payloads.push(Payload::TsResponder(ts_to_wire(&self.local_ts)));
+        let (local_ts, remote_ts) = (self.local_ts, self.remote_ts);
+        let agreed = ChildAnswer { suite: self.choice.suite, spi_out: self.choice.spi, local_ts, remote_ts };
+        Answer { payloads, agreed }
+    }
+}
+
+impl Up {
+    /// The peer's CREATE_CHILD_SA for a CHILD SA.
+    pub(crate) fn serve_child(&mut self, body: Body<'_>, header: Header, path: Path, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        match self.begin_child(body, header, path, shell, ctx) {
+            Ok(()) => {}
+            Err(refusal) => {
+                if let Some(failure) = refusal.failure {
+                    ctx.failed(self.conn, failure);
+                }
+                shell.answer(&mut self.channel, &header, path, &[refusal.notify], ctx);
+            }
+        }
+    }
+
+    fn begin_child(
+        &mut self,
+        body: Body<'_>,
+        header: Header,
+        path: Path,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) -> Result<(), Refusal> {
+        let rekeyed = body.notify(NotifyType::REKEY_SA);
+        let replaces = rekeyed.map(|notify| self.rekeyable(notify, ctx)).transpose()?;
+        self.may_create(ctx)?;
+        let Some(ni) = body.nonce() else { return Err(refusal(NotifyType::INVALID_SYNTAX, None)) };
+        let ke = body.ke().and_then(|ke| Group::from_iana(ke.group.0));
+        let pfs = Pfs::Create { ke, none_accepted: self.config.accept_rekey_without_pfs };
+        let exchange = if replaces.is_some() { Exchange::RekeyChild } else { Exchange::CreateChild };
+        let considered = consider(&self.config, body, pfs, exchange)?;
+        let group = considered.choice.suite.group;
+        let public = match (group, body.ke()) {
+            (None, _) => None,
+            (Some(group), Some(ke)) if ke.group.0 == group.iana() => Some((group, ke.data.clone())),
+            // RFC 7296 section 1.3.1: the wrong group, or none although one was chosen.
+            (Some(group), _) => {
+                let notify = Notify::new(NotifyType::INVALID_KE_PAYLOAD, group.iana().to_be_bytes().to_vec());
+                return Err(Refusal { notify: Payload::Notify(notify), failure: None });
+            }
+        };
+        if considered.choice.without_pfs {
+            ctx.note(Note::RekeyWithoutPfs { conn: self.conn });
+        }
+        let (nr, spi_in) = (ctx.core.nonce(), ctx.core.esp_spi());
+        self.note_collision(replaces, (ni, &nr), spi_in, ctx);
+        let work = WorkId(0);
+        let serving = ServingChild { work, header, path, considered, replaces, ni: ni.clone(), nr, spi_in };
+        match public {
+            None => self.finish_child(serving, None, shell, ctx),
+            Some((group, peer)) => {
+                let seed = ctx.core.secret_seed();
+                let work = ctx.core.work(shell.id, Work::Respond { group, seed, peer });
+                self.serving_child = Some(Box::new(ServingChild { work, ..serving }));
+            }
+        }
+        Ok(())
+    }
+
+    /// The CHILD SA that REKEY_SA names by the peer's inbound SPI.
+    fn rekeyable(&self, notify: &Notify, ctx: &mut Ctx<'_>) -> Result<ChildId, Refusal> {
+        let spi = notify.child_spi().unwrap_or(0);
+        let Some(child) = self.children.values().find(|child| child.spi_out == spi) else {
+            // RFC 7296 section 2.25: with the SPI that was not found.
+            let notify = Notify::about(ProtocolId::ESP, spi, NotifyType::CHILD_SA_NOT_FOUND);
+            return Err(Refusal { notify: Payload::Notify(notify), failure: None });
+        };
+        // RFC 7296 section 2.25.1: one we are closing cannot be rekeyed.
+        match child.phase {
+            ChildPhase::Installed | ChildPhase::Rekeying => Ok(child.id),
+            ChildPhase::Replaced | ChildPhase::Closing(_) => Err(temporary(ctx)),
+        }
+    }
+
+    /// RFC 7296 section 2.25.2: not while the IKE SA itself is being rekeyed or closed.
+    fn may_create(&self, ctx: &mut Ctx<'_>) -> Result<(), Refusal> {
+        if self.phase != Phase::Current || matches!(self.task, Some(Task::Ike(_))) || self.peer_rekey.is_some() {
+            return Err(temporary(ctx));
+        }
+        if self.children.len() >= ctx.core.limits.children {
+            return Err(refusal(NotifyType::NO_ADDITIONAL_SAS, Some(Failure::TooMany)));
+        }
+        Ok(())
+    }
+
+    /// The shared secret of the peer's request is there, or could not be made.
+    pub(crate) fn served_child(
+        &mut self,
+        serving: ServingChild,
+        outcome: WorkOutcome,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
+        match outcome {
+            WorkOutcome::Responded { public, shared } => {
+                self.finish_child(serving, Some((public, shared)), shell, ctx);
+            }
+            WorkOutcome::BadPublicValue | WorkOutcome::Pair(_) | WorkOutcome::Shared(_) => {
+                ctx.count(Counter::BadBody);
+                ctx.core.free_esp_spi(serving.spi_in);
+                self.forget_collision(serving.spi_in);
+                let notify = bare(NotifyType::INVALID_SYNTAX);
+                shell.answer(&mut self.channel, &serving.header, serving.path, &[notify], ctx);
+            }
+        }
+    }
+
+    fn finish_child(
+        &mut self,
+        serving: ServingChild,
+        exchanged: Option<(Vec<u8>, Secret)>,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let ServingChild { header, path, considered, replaces, ni, nr, spi_in, .. } = serving;
+        let suite = considered.choice.suite;
+        let (public, shared) = exchanged.unzip();
+        let Some(keys) = self.derive.child(suite, shared.as_ref(), (&ni, &nr), Role::Responder) else {
+            shell.answer(&mut self.channel, &header, path, &[bare(NotifyType::TEMPORARY_FAILURE)], ctx);
+            return;
+        };
+        let answer = considered.answer(spi_in, Some(&nr), suite.group.zip(public));
+        // The peer may have deleted the old one while we computed.
+        let replaces = replaces.filter(|old| self.children.contains_key(old));
+        let agreed = Agreed { spi_in, answer: answer.agreed, keys, role: Role::Responder, replaces };
+        let child = self.install(agreed, shell, ctx);
+        self.resolve_collision(spi_in, child);
+        if let Some(old) = replaces {
+            self.replaced_by_peer(old, ctx);
+        }
+        shell.answer(&mut self.channel, &header, path, &answer.payloads, ctx);
+    }
+}
+
+fn temporary(ctx: &mut Ctx<'_>) -> Refusal {
+    ctx.count(Counter::TemporaryFailure);
+    refusal(NotifyType::TEMPORARY_FAILURE, None)
+}

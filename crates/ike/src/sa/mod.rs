@@ -1,0 +1,465 @@
+//! One IKE SA: what holds in every state, and the states.
+
+mod shell;
+mod up;
+mod wants;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ike_wire::{Header, IkeSpi, Outer, Payload, parse_chain};
+
+use crate::config::{ConnId, Connection, Path};
+use crate::core::Ctx;
+use crate::counters::Counter;
+use crate::engine::Report;
+use crate::event::{ChildId, DownReason, IkeId, Note, Role};
+use crate::exchange::auth::Authenticating;
+use crate::exchange::auth_answer::HalfOpen;
+use crate::exchange::init::Initiating;
+use crate::exchange::init_answer::Answering;
+use crate::failure::Failure;
+use crate::status::{ChildStatus, IkeState, IkeStatus};
+use crate::timer::Timer;
+use crate::window::{Received, Tick};
+use crate::work::{WorkId, WorkOutcome};
+
+pub(crate) use shell::{Channel, Shell};
+pub(crate) use up::{Estate, OWED_DELETE, PeerRekey, Phase, Up, UpParts};
+pub(crate) use wants::{Stage, Task, Want};
+
+/// An IKE SA, in whatever state.
+pub(crate) struct IkeSa {
+    pub(crate) shell: Shell,
+    pub(crate) state: State,
+}
+
+/// The states of RFC 7296's exchanges; each owns exactly what is true in it.
+pub(crate) enum State {
+    /// Initiator: IKE_SA_INIT.
+    Initiating(Box<Initiating>),
+    /// Responder: the answer to IKE_SA_INIT is being computed.
+    Answering(Box<Answering>),
+    /// Responder: waiting for IKE_AUTH.
+    HalfOpen(Box<HalfOpen>),
+    /// Initiator: IKE_AUTH.
+    Authenticating(Box<Authenticating>),
+    /// Authenticated.
+    Up(Box<Up>),
+    /// Over for us; the peer is being told that its proof did not hold.
+    Farewell(Box<Channel>),
+    /// Over, and kept a while to repeat the last answer should it have been lost.
+    Lingering(Box<Channel>),
+    /// Over.
+    Closed,
+}
+
+/// A message whose protection held, and whose payloads are in clear.
+pub(crate) struct Opened {
+    pub(crate) header: Header,
+    /// What is in it, or what is wrong with it: the peer's own doing, for its integrity was checked.
+    pub(crate) payloads: Result<Vec<Payload>, ike_wire::Error>,
+    pub(crate) path: Path,
+    /// The datagram, for IKE_SA_INIT alone: AUTH covers it.
+    pub(crate) raw: Vec<u8>,
+}
+
+impl IkeSa {
+    pub(crate) fn new(shell: Shell, state: State) -> Self {
+        Self { shell, state }
+    }
+
+    pub(crate) fn id(&self) -> IkeId {
+        self.shell.id
+    }
+
+    pub(crate) fn our_spi(&self) -> IkeSpi {
+        self.shell.our_spi()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Answered and not authenticated. One that only lingers after a failure counts too: it was as cheap to make.
+    pub(crate) fn is_half_open(&self) -> bool {
+        match &self.state {
+            State::Answering(_) | State::HalfOpen(_) => true,
+            State::Lingering(_) => self.shell.established.is_none(),
+            State::Initiating(_)
+            | State::Authenticating(_)
+            | State::Farewell(_)
+            | State::Up(_)
+            | State::Closed => false,
+        }
+    }
+
+    /// The connection it belongs to, once that is certain.
+    pub(crate) fn conn(&self) -> Option<ConnId> {
+        match &self.state {
+            State::Initiating(state) => Some(state.conn),
+            State::Authenticating(state) => Some(state.conn),
+            State::Up(up) => Some(up.conn),
+            State::Answering(_) | State::HalfOpen(_) | State::Farewell(_) | State::Lingering(_) | State::Closed => {
+                None
+            }
+        }
+    }
+
+    /// A dial of ours is under way, and the peer cannot have accepted it yet.
+    pub(crate) fn is_initiating(&self) -> bool {
+        matches!(self.state, State::Initiating(_))
+    }
+
+    /// A dial of ours is under way.
+    pub(crate) fn is_dialling(&self) -> bool {
+        matches!(self.state, State::Initiating(_) | State::Authenticating(_))
+    }
+
+    pub(crate) fn up(&self) -> Option<&Up> {
+        match &self.state {
+            State::Up(up) => Some(up),
+            _ => None,
+        }
+    }
+
+    /// Up, and neither replaced nor being deleted.
+    pub(crate) fn is_current(&self) -> bool {
+        self.up().is_some_and(|up| up.phase == Phase::Current && up.inherits_from.is_none())
+    }
+
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let children = self.up().and_then(Up::next_child_timeout);
+        [self.shell.timers.next(), self.shell.window.next_timeout(), children].into_iter().flatten().min()
+    }
+
+    /// First half of receiving: everything that needs no knowledge of exchanges. `None`: done with, nothing changed.
+    pub(crate) fn receive(&mut self, path: Path, outer: Outer, datagram: &[u8], ctx: &mut Ctx<'_>) -> Option<Opened> {
+        let header = outer.header;
+        let class = self.shell.window.classify(header.flags.response, header.message_id);
+        if class == Received::Stale {
+            ctx.count(Counter::OutOfWindow);
+            return None;
+        }
+        if class == Received::Working {
+            return None;
+        }
+        if outer.protected.is_none() {
+            return self.receive_clear(path, outer, datagram, &class, ctx);
+        }
+        let Some(channel) = self.channel_mut() else {
+            ctx.count(Counter::Unexpected);
+            return None;
+        };
+        let Some(body) = channel.crypt.open(&outer, datagram) else {
+            ctx.count(Counter::Forged);
+            return None;
+        };
+        let protected = outer.protected?;
+        if class == Received::Repeat {
+            // RFC 7383 section 2.6.1: only the first fragment of a repeat brings the answer again.
+            if protected.fragment.is_none_or(|place| place.number == 1) {
+                self.shell.repeat_answer(path, ctx);
+            }
+            return None;
+        }
+        let (first, body) = match protected.fragment {
+            None => (protected.first, body),
+            Some(place) => {
+                ctx.count(Counter::Fragments);
+                let key = (header.flags.response, header.message_id);
+                match channel.reassembly.add(key, place, protected.first, body) {
+                    Ok(whole) => whole?,
+                    Err(()) => {
+                        ctx.count(Counter::FragmentRefused);
+                        return None;
+                    }
+                }
+            }
+        };
+        Some(Opened { header, payloads: parse_chain(first, &body), path, raw: Vec::new() })
+    }
+
+    /// Only an answer to our IKE_SA_INIT comes in clear.
+    fn receive_clear(
+        &self,
+        path: Path,
+        outer: Outer,
+        datagram: &[u8],
+        class: &Received,
+        ctx: &mut Ctx<'_>,
+    ) -> Option<Opened> {
+        let expected = matches!(self.state, State::Initiating(_))
+            && *class == Received::Answer
+            && outer.header.exchange == ike_wire::ExchangeType::IKE_SA_INIT
+            && path.remote.ip() == self.shell.path.remote.ip();
+        if !expected {
+            ctx.count(Counter::Unexpected);
+            return None;
+        }
+        Some(Opened { header: outer.header, payloads: Ok(outer.payloads), path, raw: datagram.to_vec() })
+    }
+
+    fn channel_mut(&mut self) -> Option<&mut Channel> {
+        match &mut self.state {
+            State::HalfOpen(state) => Some(&mut state.channel),
+            State::Authenticating(state) => Some(&mut state.channel),
+            State::Up(up) => Some(&mut up.channel),
+            State::Farewell(channel) | State::Lingering(channel) => Some(channel),
+            State::Initiating(_) | State::Answering(_) | State::Closed => None,
+        }
+    }
+
+    /// Second half: the exchange.
+    pub(crate) fn handle(&mut self, message: Opened, ctx: &mut Ctx<'_>) {
+        let shell = &mut self.shell;
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        self.state = match state {
+            State::Initiating(state) => state.handle(shell, message, ctx),
+            State::HalfOpen(state) => state.handle(shell, message, ctx),
+            State::Authenticating(state) => state.handle(shell, message, ctx),
+            State::Up(up) => up.handle(shell, message, ctx),
+            State::Farewell(_) if message.header.flags.response => State::Closed,
+            state @ (State::Farewell(_) | State::Answering(_) | State::Lingering(_) | State::Closed) => {
+                ctx.count(Counter::Unexpected);
+                state
+            }
+        };
+    }
+
+    pub(crate) fn handle_work(&mut self, work: WorkId, outcome: WorkOutcome, ctx: &mut Ctx<'_>) {
+        let shell = &mut self.shell;
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        self.state = match state {
+            State::Initiating(state) => state.handle_work(shell, work, outcome, ctx),
+            State::Answering(state) => state.handle_work(shell, work, outcome, ctx),
+            State::Up(up) => up.handle_work(shell, work, outcome, ctx),
+            state @ (State::HalfOpen(_)
+            | State::Authenticating(_)
+            | State::Farewell(_)
+            | State::Lingering(_)
+            | State::Closed) => {
+                ctx.count(Counter::StaleWork);
+                state
+            }
+        };
+    }
+
+    pub(crate) fn handle_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        match self.shell.window.tick(ctx.now) {
+            Tick::Wait => {}
+            Tick::Repeat { sent } => {
+                self.shell.repeat_request(ctx);
+                if let (3, Some(conn)) = (sent, self.conn()) {
+                    ctx.note(Note::NoAnswer { conn, remote: self.shell.path.remote, sent });
+                }
+            }
+            Tick::Dead { sent, exchange } => {
+                let failure = Failure::PeerSilent { remote: self.shell.path.remote, exchange, sent };
+                self.peer_silent(failure, ctx);
+                return;
+            }
+        }
+        while let Some(timer) = self.shell.timers.pop_expired(ctx.now) {
+            self.expire(timer, ctx);
+        }
+        if let State::Up(up) = &mut self.state {
+            up.handle_child_timers(&mut self.shell, ctx);
+        }
+    }
+
+    fn peer_silent(&mut self, failure: Failure, ctx: &mut Ctx<'_>) {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Initiating(state) => ctx.failed(state.conn, failure),
+            State::Authenticating(state) => {
+                ctx.core.free_esp_spi(state.offer.spi_in);
+                ctx.failed(state.conn, failure);
+            }
+            State::Up(mut up) => up.close(&mut self.shell, DownReason::PeerSilent, ctx),
+            State::Answering(_)
+            | State::HalfOpen(_)
+            | State::Farewell(_)
+            | State::Lingering(_)
+            | State::Closed => {}
+        }
+    }
+
+    fn expire(&mut self, timer: Timer, ctx: &mut Ctx<'_>) {
+        match (&mut self.state, timer) {
+            (State::Up(up), timer) => {
+                if !up.expire(timer, &mut self.shell, ctx) {
+                    self.state = State::Closed;
+                }
+            }
+            (State::Answering(_) | State::HalfOpen(_), Timer::GiveUp) => {
+                ctx.count(Counter::HalfOpenExpired);
+                self.state = State::Closed;
+            }
+            (State::Lingering(_), Timer::GiveUp) => self.state = State::Closed,
+            // No other timer runs in these states.
+            (
+                State::Initiating(_)
+                | State::Answering(_)
+                | State::HalfOpen(_)
+                | State::Authenticating(_)
+                | State::Farewell(_)
+                | State::Lingering(_)
+                | State::Closed,
+                _,
+            ) => {}
+        }
+    }
+
+    pub(crate) fn handle_report(&mut self, report: Report, ctx: &mut Ctx<'_>) {
+        if let State::Up(up) = &mut self.state {
+            up.handle_report(report, &mut self.shell, ctx);
+        }
+    }
+
+    /// Ends it. Up: the peer is told, and events tell the owner at once. A dial is simply given up.
+    pub(crate) fn terminate(&mut self, reason: DownReason, ctx: &mut Ctx<'_>) {
+        match &mut self.state {
+            State::Up(up) => up.delete_ike(reason, &mut self.shell, ctx),
+            State::Authenticating(state) => {
+                ctx.core.free_esp_spi(state.offer.spi_in);
+                self.state = State::Closed;
+            }
+            State::Initiating(_) => self.state = State::Closed,
+            State::Answering(_)
+            | State::HalfOpen(_)
+            | State::Farewell(_)
+            | State::Lingering(_)
+            | State::Closed => {}
+        }
+    }
+
+    /// Ends it without a word to the peer, which is known to have forgotten it.
+    pub(crate) fn drop_silently(&mut self, reason: DownReason, ctx: &mut Ctx<'_>) {
+        if let State::Up(mut up) = std::mem::replace(&mut self.state, State::Closed) {
+            up.close(&mut self.shell, reason, ctx);
+        }
+    }
+
+    pub(crate) fn reconfigure(&mut self, connection: &Arc<Connection>) {
+        if let State::Up(up) = &mut self.state {
+            up.config = Arc::clone(connection);
+        }
+    }
+
+    pub(crate) fn want_rekey_ike(&mut self, ctx: &mut Ctx<'_>) {
+        self.want(Want::RekeyIke, ctx);
+    }
+
+    pub(crate) fn want_liveness(&mut self, ctx: &mut Ctx<'_>) {
+        self.want(Want::Liveness, ctx);
+    }
+
+    pub(crate) fn want_child(&mut self, ctx: &mut Ctx<'_>) {
+        if self.up().is_some_and(|up| !up.has_child()) {
+            self.want(Want::CreateChild, ctx);
+        }
+    }
+
+    pub(crate) fn want_rekey_children(&mut self, ctx: &mut Ctx<'_>) {
+        let installed = self.up().map(Up::installed_children).unwrap_or_default();
+        for child in installed {
+            self.want(Want::RekeyChild(child), ctx);
+        }
+    }
+
+    pub(crate) fn want(&mut self, want: Want, ctx: &mut Ctx<'_>) {
+        if let State::Up(up) = &mut self.state {
+            up.want(want, &mut self.shell, ctx);
+        }
+    }
+
+    /// The CHILD SAs, and what else a successor takes over; `None` when there is nothing to hand on.
+    pub(crate) fn bequeath(&mut self) -> Option<Estate> {
+        match &mut self.state {
+            State::Up(up) => Some(up.bequeath()),
+            _ => None,
+        }
+    }
+
+    /// The peer speaks on the successor it made: that one it is, although our own attempt is unanswered.
+    pub(crate) fn adopt_peers(&mut self, new: IkeId, ctx: &mut Ctx<'_>) {
+        if let State::Up(up) = &mut self.state
+            && up.peer_rekey.take_if(|rekey| rekey.new == new).is_some()
+        {
+            up.adopt(new, Role::Responder, &mut self.shell, ctx);
+        }
+    }
+
+    /// It is over, and was told of; only its last answer may be wanted again.
+    pub(crate) fn linger(&mut self, ctx: &mut Ctx<'_>) {
+        self.state = match std::mem::replace(&mut self.state, State::Closed) {
+            State::Up(up) => {
+                self.shell.linger(ctx);
+                State::Lingering(Box::new(up.channel))
+            }
+            other => other,
+        };
+    }
+
+    pub(crate) fn terminate_child(&mut self, child: ChildId, ctx: &mut Ctx<'_>) {
+        if let State::Up(up) = &mut self.state {
+            up.close_child(child, DownReason::Commanded, &mut self.shell, ctx);
+        }
+    }
+
+    pub(crate) fn inherit(&mut self, estate: Estate, ctx: &mut Ctx<'_>) {
+        if let State::Up(up) = &mut self.state {
+            up.inherit(estate, &mut self.shell, ctx);
+        }
+    }
+
+    pub(crate) fn child_status(&self) -> Vec<ChildStatus> {
+        self.up().map(|up| up.children.values().map(|child| child.status(self.id())).collect()).unwrap_or_default()
+    }
+
+    /// `None` for one that is over, or that we answer and that has not authenticated.
+    pub(crate) fn status(&self) -> Option<IkeStatus> {
+        let (state, suite, nat, ids, vendors, fragmentation) = match &self.state {
+            State::Initiating(_) => (IkeState::Init, None, None, None, &[][..], false),
+            State::Authenticating(state) => {
+                (IkeState::Auth, Some(state.suite), Some(state.nat), None, &state.vendors[..], state.channel.fragments)
+            }
+            State::Up(up) => {
+                let ids = Some((up.local_id.clone(), up.remote_id.clone()));
+                let state = match up.phase {
+                    Phase::Current => IkeState::Established,
+                    Phase::Rekeyed => IkeState::Rekeyed,
+                    Phase::Deleting => IkeState::Deleting,
+                };
+                (state, Some(up.suite), Some(up.nat), ids, &up.vendors[..], up.channel.fragments)
+            }
+            State::Answering(_)
+            | State::HalfOpen(_)
+            | State::Farewell(_)
+            | State::Lingering(_)
+            | State::Closed => return None,
+        };
+        let (local_id, remote_id) = ids.unzip();
+        let shell = &self.shell;
+        Some(IkeStatus {
+            ike: shell.id,
+            state,
+            role: shell.role,
+            spi_i: shell.spi_i.0,
+            spi_r: shell.spi_r.0,
+            path: shell.path,
+            nat: nat.unwrap_or_default(),
+            local_id,
+            remote_id,
+            suite,
+            since: shell.established.unwrap_or(shell.begun),
+            rekey_at: shell.timers.at(Timer::Rekey),
+            expires_at: shell.timers.at(Timer::Expire),
+            sent: shell.window.sent(),
+            message_ids: (shell.window.next_request(), shell.window.expected()),
+            last_heard: self.up().map(|up| up.last_heard),
+            fragmentation,
+            vendors: vendors.to_vec(),
+        })
+    }
+}

@@ -1,0 +1,590 @@
+//! An authenticated IKE SA: its CHILD SAs, its timers, and the order of its exchanges.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ike_wire::{ExchangeType, Notify, NotifyType, Payload, ProtocolId};
+
+use super::{Channel, Opened, Shell, Stage, State, Task, Want};
+use crate::auth::Authenticated;
+use crate::child::{Agreed, Child, ChildPhase, too_narrow};
+use crate::config::{ConnId, Connection, Encapsulation, Path};
+use crate::core::{Cross, Ctx};
+use crate::counters::Counter;
+use crate::engine::Report;
+use crate::event::{ChildId, ChildUp, DownReason, Event, IkeId, IkeUp, Nat, Role};
+use crate::exchange::body::Body;
+use crate::exchange::child_answer::ServingChild;
+use crate::exchange::rekey_ike_answer::ServingIke;
+use crate::failure::Failure;
+use crate::identity::Identity;
+use crate::keys::DeriveKey;
+use crate::proposal::IkeSuite;
+use crate::timer::Timer;
+use crate::work::{WorkId, WorkOutcome};
+
+/// What authentication settled.
+pub(crate) struct UpParts {
+    pub(crate) conn: ConnId,
+    pub(crate) config: Arc<Connection>,
+    pub(crate) channel: Channel,
+    pub(crate) derive: DeriveKey,
+    pub(crate) suite: IkeSuite,
+    pub(crate) nat: Nat,
+    pub(crate) local_id: Identity,
+    pub(crate) remote_id: Identity,
+    pub(crate) vendors: Vec<String>,
+}
+
+/// An authenticated IKE SA.
+pub(crate) struct Up {
+    pub(crate) conn: ConnId,
+    pub(crate) config: Arc<Connection>,
+    pub(crate) channel: Channel,
+    pub(crate) derive: DeriveKey,
+    pub(crate) suite: IkeSuite,
+    pub(crate) nat: Nat,
+    pub(crate) local_id: Identity,
+    pub(crate) remote_id: Identity,
+    pub(crate) vendors: Vec<String>,
+    pub(crate) phase: Phase,
+    pub(crate) last_heard: Instant,
+    pub(crate) children: BTreeMap<ChildId, Child>,
+    pub(crate) wants: VecDeque<Want>,
+    /// Put off until the retry timer.
+    pub(crate) put_off: Vec<Want>,
+    pub(crate) task: Option<Task>,
+    pub(crate) serving_child: Option<Box<ServingChild>>,
+    pub(crate) serving_ike: Option<Box<ServingIke>>,
+    /// The peer made a successor while our own rekeying is under way.
+    pub(crate) peer_rekey: Option<PeerRekey>,
+    /// Made by rekeying the IKE SA named, whose CHILD SAs have not moved here yet.
+    pub(crate) inherits_from: Option<IkeId>,
+    /// Its `IkeDown`, or the `IkeRekeyed` that ended it, was told; or it never was announced.
+    pub(crate) told: bool,
+}
+
+/// Where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// In use.
+    Current,
+    /// Its CHILD SAs moved to a successor; its DELETE is to come.
+    Rekeyed,
+    /// We delete it.
+    Deleting,
+}
+
+/// A successor the peer made.
+pub(crate) struct PeerRekey {
+    pub(crate) new: IkeId,
+    /// The lower of its two nonces.
+    pub(crate) low: Vec<u8>,
+}
+
+/// What a successor takes over.
+pub(crate) struct Estate {
+    children: BTreeMap<ChildId, Child>,
+    wants: Vec<Want>,
+    last_heard: Instant,
+}
+
+/// A replaced SA whose DELETE the peer owes us is deleted by ourselves after this.
+pub(crate) const OWED_DELETE: Duration = Duration::from_secs(60);
+
+impl Up {
+    /// Only an authenticated peer has one of these: the proof is asked for and not needed further.
+    pub(crate) fn new(parts: UpParts, _proof: &Authenticated, shell: &mut Shell, ctx: &mut Ctx<'_>) -> Self {
+        Self::assemble(parts, None, shell, ctx)
+    }
+
+    /// The successor of one that was authenticated.
+    pub(crate) fn successor(old: &Self, old_id: IkeId, parts: UpParts, shell: &mut Shell, ctx: &mut Ctx<'_>) -> Self {
+        let mut up = Self::assemble(parts, Some(old_id), shell, ctx);
+        up.last_heard = old.last_heard;
+        up.told = true;
+        up
+    }
+
+    fn assemble(parts: UpParts, inherits_from: Option<IkeId>, shell: &mut Shell, ctx: &mut Ctx<'_>) -> Self {
+        let UpParts { conn, config, channel, derive, suite, nat, local_id, remote_id, vendors } = parts;
+        let up = Self {
+            conn,
+            config,
+            channel,
+            derive,
+            suite,
+            nat,
+            local_id,
+            remote_id,
+            vendors,
+            phase: Phase::Current,
+            last_heard: ctx.now,
+            children: BTreeMap::new(),
+            wants: VecDeque::new(),
+            put_off: Vec::new(),
+            task: None,
+            serving_child: None,
+            serving_ike: None,
+            peer_rekey: None,
+            inherits_from,
+            told: false,
+        };
+        let life = up.config.ike_lifetime;
+        shell.established = Some(ctx.now);
+        shell.timers.stop_all();
+        shell.timers.set(Timer::Rekey, ctx.now + life.soft_after(ctx.core.random_u32()));
+        shell.timers.set(Timer::Expire, ctx.now + life.hard);
+        up.arm_liveness(shell, ctx.now);
+        if up.nat.local && !up.config.keepalive.is_zero() {
+            shell.timers.set(Timer::Keepalive, ctx.now + up.config.keepalive);
+        }
+        up
+    }
+
+    /// Tells that it is up.
+    pub(crate) fn announce(&mut self, shell: &Shell, ctx: &mut Ctx<'_>) {
+        ctx.event(Event::IkeUp(IkeUp {
+            conn: self.conn,
+            ike: shell.id,
+            path: shell.path,
+            role: shell.role,
+            local_id: self.local_id.clone(),
+            remote_id: self.remote_id.clone(),
+            nat: self.nat,
+        }));
+    }
+
+    fn arm_liveness(&self, shell: &mut Shell, from: Instant) {
+        if !self.config.dpd.delay.is_zero() {
+            shell.timers.set(Timer::Liveness, from + self.config.dpd.delay);
+        }
+    }
+
+    /// ESP goes in UDP: NAT detection says so, or the connection does; the port never.
+    pub(crate) fn encapsulates(&self) -> bool {
+        match self.config.encapsulation {
+            Encapsulation::Auto | Encapsulation::Always => self.nat.found(),
+            Encapsulation::Never => false,
+        }
+    }
+
+    /// A message of the peer's.
+    pub(crate) fn handle(mut self: Box<Self>, shell: &mut Shell, message: Opened, ctx: &mut Ctx<'_>) -> State {
+        self.last_heard = ctx.now;
+        self.arm_liveness(shell, ctx.now);
+        self.follow(message.path, shell, ctx);
+        if message.header.flags.response {
+            return self.handle_answer(shell, &message, ctx);
+        }
+        shell.window.accept();
+        let (header, path) = (message.header, message.path);
+        let payloads = match &message.payloads {
+            Ok(payloads) => payloads,
+            Err(error) => {
+                ctx.count(Counter::BadBody);
+                shell.answer(&mut self.channel, &header, path, &[Payload::Notify(error.notify())], ctx);
+                return State::Up(self);
+            }
+        };
+        let body = Body(payloads);
+        match header.exchange {
+            ExchangeType::INFORMATIONAL => return self.answer_inform(body, header, path, shell, ctx),
+            ExchangeType::CREATE_CHILD_SA if asks_for_ike(body) => self.serve_ike(body, header, path, shell, ctx),
+            ExchangeType::CREATE_CHILD_SA => self.serve_child(body, header, path, shell, ctx),
+            _ => {
+                ctx.count(Counter::Unexpected);
+                let notify = Notify::new(NotifyType::INVALID_SYNTAX, Vec::new());
+                shell.answer(&mut self.channel, &header, path, &[Payload::Notify(notify)], ctx);
+            }
+        }
+        self.proceed(shell, ctx);
+        State::Up(self)
+    }
+
+    fn handle_answer(mut self: Box<Self>, shell: &mut Shell, message: &Opened, ctx: &mut Ctx<'_>) -> State {
+        shell.window.finish();
+        let empty = Vec::new();
+        let payloads = message.payloads.as_ref().unwrap_or_else(|_| {
+            ctx.count(Counter::BadBody);
+            &empty
+        });
+        let body = Body(payloads);
+        match self.task.take() {
+            Some(Task::Child(task)) => self.child_answered(task, body, shell, ctx),
+            Some(Task::Ike(task)) => self.ike_answered(task, body, shell, ctx),
+            Some(Task::DeleteChild(child)) => self.child_deleted(child, ctx),
+            Some(Task::DeleteIke) => return State::Closed,
+            Some(Task::Liveness) | None => {}
+        }
+        self.proceed(shell, ctx);
+        State::Up(self)
+    }
+
+    pub(crate) fn handle_work(
+        mut self: Box<Self>,
+        shell: &mut Shell,
+        done: WorkId,
+        outcome: WorkOutcome,
+        ctx: &mut Ctx<'_>,
+    ) -> State {
+        if let Some(serving) = self.serving_child.take_if(|serving| serving.work == done) {
+            self.served_child(*serving, outcome, shell, ctx);
+        } else if let Some(serving) = self.serving_ike.take_if(|serving| serving.work == done) {
+            self.served_ike(*serving, outcome, shell, ctx);
+        } else {
+            let awaited = |stage: &Stage| matches!(stage, Stage::Generating(id) | Stage::Agreeing(id) if *id == done);
+            match self.task.take() {
+                Some(Task::Child(task)) if awaited(&task.stage) => self.child_work(task, outcome, shell, ctx),
+                Some(Task::Ike(task)) if awaited(&task.stage) => self.ike_work(task, outcome, shell, ctx),
+                other => {
+                    self.task = other;
+                    ctx.count(Counter::StaleWork);
+                }
+            }
+        }
+        self.proceed(shell, ctx);
+        State::Up(self)
+    }
+
+    /// RFC 7296 section 2.23: a host that is not behind a translator itself follows a peer that is, as far as the
+    /// messages are authenticated and new. (Behind one, we keep to the peer's address and let it follow us.)
+    fn follow(&mut self, path: Path, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        if path == shell.path || !self.nat.remote || path.local.port() != shell.path.local.port() {
+            return;
+        }
+        shell.path = path;
+        ctx.event(Event::PathChanged { conn: self.conn, ike: shell.id, path });
+    }
+
+    /// Something to do; at once if the window is free.
+    pub(crate) fn want(&mut self, want: Want, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        if !self.wants.contains(&want) {
+            match want {
+                Want::DeleteIke | Want::DeleteChild(_) => self.wants.push_front(want),
+                Want::CreateChild | Want::RekeyChild(_) | Want::RekeyIke | Want::Liveness => self.wants.push_back(want),
+            }
+        }
+        self.proceed(shell, ctx);
+    }
+
+    /// Something to do after `delay` and up to as much again at random.
+    pub(crate) fn later(&mut self, want: Want, delay: Duration, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        if !self.put_off.contains(&want) {
+            self.put_off.push(want);
+        }
+        let at = ctx.now + delay + ctx.core.jitter(delay);
+        let at = shell.timers.at(Timer::Retry).map_or(at, |earlier| earlier.min(at));
+        shell.timers.set(Timer::Retry, at);
+    }
+
+    /// Begins the next thing wanted, if nothing is under way. Exchanges that make SAs also wait for the peer's to end.
+    pub(crate) fn proceed(&mut self, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        while self.task.is_none() && shell.window.is_free() {
+            let serving = self.serving_child.is_some() || self.serving_ike.is_some();
+            let ready = |want: &Want| match want {
+                Want::DeleteIke | Want::DeleteChild(_) | Want::Liveness => true,
+                Want::CreateChild | Want::RekeyChild(_) | Want::RekeyIke => !serving,
+            };
+            let Some(index) = self.wants.iter().position(ready) else { return };
+            let Some(want) = self.wants.remove(index) else { return };
+            self.start(want, shell, ctx);
+        }
+    }
+
+    fn start(&mut self, want: Want, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let current = self.phase == Phase::Current && self.inherits_from.is_none();
+        match want {
+            Want::DeleteIke => self.start_delete_ike(shell, ctx),
+            Want::DeleteChild(child) if current => self.start_delete_child(child, shell, ctx),
+            Want::CreateChild if current && !self.has_child() => self.start_child(None, shell, ctx),
+            Want::RekeyChild(child) if current && self.can_rekey(child) => {
+                self.start_child(Some(child), shell, ctx);
+            }
+            Want::RekeyIke if current => self.start_ike(shell, ctx),
+            Want::Liveness if current => self.start_liveness(shell, ctx),
+            // Overtaken by events.
+            Want::DeleteChild(_) | Want::CreateChild | Want::RekeyChild(_) | Want::RekeyIke | Want::Liveness => {}
+        }
+    }
+
+    fn can_rekey(&self, child: ChildId) -> bool {
+        self.children.get(&child).is_some_and(|child| child.phase == ChildPhase::Installed)
+    }
+
+    /// A CHILD SA in use.
+    pub(crate) fn has_child(&self) -> bool {
+        self.children.values().any(Child::is_installed)
+    }
+
+    pub(crate) fn installed_children(&self) -> Vec<ChildId> {
+        self.children.values().filter(|child| child.is_installed()).map(|child| child.id).collect()
+    }
+
+    /// Puts a new CHILD SA into use and tells.
+    pub(crate) fn install(&mut self, agreed: Agreed, shell: &Shell, ctx: &mut Ctx<'_>) -> ChildId {
+        self.put(agreed, false, shell, ctx)
+    }
+
+    /// A CHILD SA of ours that lost against one the peer made at the same time: receive on it, and delete it.
+    pub(crate) fn install_loser(&mut self, agreed: Agreed, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let child = self.put(agreed, true, shell, ctx);
+        self.close_child(child, DownReason::Redundant, shell, ctx);
+    }
+
+    fn put(&mut self, agreed: Agreed, inbound_only: bool, shell: &Shell, ctx: &mut Ctx<'_>) -> ChildId {
+        let Agreed { spi_in, answer, keys, role, replaces } = agreed;
+        let (id, life) = (ctx.core.child_id(), self.config.child_lifetime);
+        let narrow = too_narrow(&self.config, &answer);
+        let child = Child {
+            id,
+            spi_in,
+            spi_out: answer.spi_out,
+            suite: answer.suite,
+            encap: self.encapsulates(),
+            local_ts: answer.local_ts.clone(),
+            remote_ts: answer.remote_ts.clone(),
+            since: ctx.now,
+            soft: Some(ctx.now + life.soft_after(ctx.core.random_u32())),
+            hard: ctx.now + life.hard,
+            linger: self.config.linger,
+            phase: ChildPhase::Installed,
+            told: false,
+        };
+        ctx.event(Event::ChildUp(Box::new(ChildUp {
+            conn: self.conn,
+            child: id,
+            ike: shell.id,
+            spi_in,
+            spi_out: answer.spi_out,
+            suite: answer.suite.suite,
+            esn: answer.suite.esn,
+            keys,
+            local_ts: answer.local_ts,
+            remote_ts: answer.remote_ts,
+            path: shell.path,
+            encap: child.encap,
+            replaces,
+            role,
+            inbound_only,
+            pfs: answer.suite.group,
+            too_narrow: narrow.clone(),
+            replay_window: self.config.replay_window,
+            bytes: self.config.child_bytes,
+            packets: self.config.child_packets,
+        })));
+        self.children.insert(id, child);
+        if let Some(narrow) = narrow.filter(|_| replaces.is_none()) {
+            ctx.failed(self.conn, Failure::SelectorsTooNarrow(narrow));
+        }
+        id
+    }
+
+    /// The peer's successor of this one is in place; its DELETE is the peer's to send.
+    pub(crate) fn replaced_by_peer(&mut self, old: ChildId, ctx: &Ctx<'_>) {
+        let ours_under_way = matches!(&self.task, Some(Task::Child(task)) if task.old == Some(old));
+        if let Some(child) = self.children.get_mut(&old)
+            && !ours_under_way
+        {
+            child.phase = ChildPhase::Replaced;
+            child.hard = child.hard.min(ctx.now + OWED_DELETE);
+        }
+        self.wants.retain(|want| *want != Want::RekeyChild(old));
+        self.put_off.retain(|want| *want != Want::RekeyChild(old));
+    }
+
+    /// Ends a CHILD SA; the peer is told. One that was rekeyed is told of once the peer has confirmed, so that what
+    /// is still under way on it comes in.
+    pub(crate) fn close_child(&mut self, id: ChildId, reason: DownReason, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        child.phase = ChildPhase::Closing(reason);
+        match reason {
+            DownReason::Rekeyed | DownReason::Redundant => {}
+            DownReason::PeerDeleted
+            | DownReason::PeerSilent
+            | DownReason::Lifetime
+            | DownReason::Commanded
+            | DownReason::Reconfigured
+            | DownReason::Replaced
+            | DownReason::PeerLost
+            | DownReason::Misbehaved => {
+                let linger = child.linger;
+                self.tell_child_down(id, reason, linger, ctx);
+            }
+        }
+        self.want(Want::DeleteChild(id), shell, ctx);
+    }
+
+    fn tell_child_down(&mut self, id: ChildId, reason: DownReason, linger: Duration, ctx: &mut Ctx<'_>) {
+        let Some(child) = self.children.get_mut(&id).filter(|child| !child.told) else { return };
+        child.told = true;
+        let spi_in = child.spi_in;
+        ctx.event(Event::ChildDown { conn: self.conn, child: id, spi_in, reason, linger });
+    }
+
+    /// It is gone on both sides.
+    pub(crate) fn remove_child(&mut self, id: ChildId, reason: DownReason, linger: Duration, ctx: &mut Ctx<'_>) {
+        self.tell_child_down(id, reason, linger, ctx);
+        if let Some(child) = self.children.remove(&id) {
+            ctx.core.free_esp_spi(child.spi_in);
+        }
+    }
+
+    /// Tells that it and all under it are down. Nothing is told twice.
+    pub(crate) fn tell_down(&mut self, reason: DownReason, ctx: &mut Ctx<'_>) {
+        let children: Vec<ChildId> = self.children.keys().copied().collect();
+        let linger = match reason {
+            DownReason::PeerDeleted | DownReason::Replaced | DownReason::Redundant => self.config.linger,
+            DownReason::PeerSilent
+            | DownReason::Lifetime
+            | DownReason::Commanded
+            | DownReason::Reconfigured
+            | DownReason::Rekeyed
+            | DownReason::PeerLost
+            | DownReason::Misbehaved => Duration::ZERO,
+        };
+        for child in children {
+            self.remove_child(child, reason, linger, ctx);
+        }
+    }
+
+    /// Tells, and leaves nothing behind.
+    pub(crate) fn close(&mut self, shell: &mut Shell, reason: DownReason, ctx: &mut Ctx<'_>) {
+        self.tell_down(reason, ctx);
+        self.tell_ike_down(shell.id, reason, ctx);
+        if let Some(Task::Child(task)) = self.task.take() {
+            ctx.core.free_esp_spi(task.offer.spi_in);
+        }
+        shell.timers.stop_all();
+    }
+
+    pub(crate) fn tell_ike_down(&mut self, ike: IkeId, reason: DownReason, ctx: &mut Ctx<'_>) {
+        if self.told || self.inherits_from.is_some() {
+            return;
+        }
+        self.told = true;
+        let replaced = matches!(reason, DownReason::Replaced | DownReason::Redundant);
+        ctx.event(Event::IkeDown { conn: self.conn, ike, reason, replaced });
+    }
+
+    /// A timer of the IKE SA. `false`: it is over.
+    pub(crate) fn expire(&mut self, timer: Timer, shell: &mut Shell, ctx: &mut Ctx<'_>) -> bool {
+        match timer {
+            Timer::Liveness => {
+                self.arm_liveness(shell, ctx.now);
+                self.want(Want::Liveness, shell, ctx);
+            }
+            Timer::Rekey => self.want(Want::RekeyIke, shell, ctx),
+            Timer::Expire => self.delete_ike(DownReason::Lifetime, shell, ctx),
+            Timer::Keepalive => {
+                ctx.core.keepalive(shell.path);
+                shell.timers.set(Timer::Keepalive, ctx.now + self.config.keepalive);
+            }
+            Timer::Retry => {
+                for want in std::mem::take(&mut self.put_off) {
+                    self.want(want, shell, ctx);
+                }
+            }
+            // The peer owes us a DELETE.
+            Timer::GiveUp => self.delete_ike(DownReason::Rekeyed, shell, ctx),
+        }
+        true
+    }
+
+    pub(crate) fn next_child_timeout(&self) -> Option<Instant> {
+        // Before they are adopted and after they moved there are none.
+        self.children.values().filter_map(Child::next_timeout).min()
+    }
+
+    pub(crate) fn handle_child_timers(&mut self, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let due = self.children.values().filter(|child| child.next_timeout().is_some_and(|at| at <= ctx.now));
+        let due: Vec<(ChildId, bool, ChildPhase)> =
+            due.map(|child| (child.id, child.hard <= ctx.now, child.phase)).collect();
+        for (id, hard, phase) in due {
+            if hard {
+                let reason = if phase == ChildPhase::Replaced { DownReason::Rekeyed } else { DownReason::Lifetime };
+                self.close_child(id, reason, shell, ctx);
+                continue;
+            }
+            if let Some(child) = self.children.get_mut(&id) {
+                child.soft = None;
+            }
+            self.want(Want::RekeyChild(id), shell, ctx);
+        }
+    }
+
+    pub(crate) fn handle_report(&mut self, report: Report, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let by_spi = |spi: u32| self.children.values().find(|child| child.spi_in == spi).map(|child| child.id);
+        match report {
+            Report::Inbound { .. } => {
+                self.last_heard = ctx.now;
+                self.arm_liveness(shell, ctx.now);
+            }
+            Report::SoftLimit { spi_in } => {
+                if let Some(child) = by_spi(spi_in) {
+                    self.want(Want::RekeyChild(child), shell, ctx);
+                }
+            }
+            Report::HardLimit { spi_in } => {
+                if let Some(child) = by_spi(spi_in) {
+                    self.close_child(child, DownReason::Lifetime, shell, ctx);
+                }
+            }
+            Report::PathMoved { remote, .. } => {
+                let path = Path { local: shell.path.local, remote };
+                self.follow(path, shell, ctx);
+            }
+        }
+    }
+
+    /// Loses interest in what is under way: its answer, if one is to come, is only waited for.
+    pub(crate) fn drop_task(&mut self, shell: &Shell, ctx: &mut Ctx<'_>) {
+        match self.task.take() {
+            Some(Task::Child(task)) => ctx.core.free_esp_spi(task.offer.spi_in),
+            Some(Task::Ike(_) | Task::DeleteChild(_) | Task::Liveness) | None => {}
+            Some(Task::DeleteIke) => self.task = Some(Task::DeleteIke),
+        }
+        if self.task.is_none() && !shell.window.is_free() {
+            self.task = Some(Task::Liveness);
+        }
+    }
+
+    /// Hands all over to a successor and tells.
+    pub(crate) fn adopt(&mut self, new: IkeId, role: Role, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        self.phase = Phase::Rekeyed;
+        if !self.told {
+            self.told = true;
+            ctx.event(Event::IkeRekeyed { conn: self.conn, old: shell.id, new, role });
+        }
+        shell.timers.stop_all();
+        shell.timers.set(Timer::GiveUp, ctx.now + OWED_DELETE);
+        ctx.core.crosses.push_back(Cross::Adopt { old: shell.id, new });
+    }
+
+    pub(crate) fn bequeath(&mut self) -> Estate {
+        let wants: Vec<Want> = self.wants.iter().chain(&self.put_off).copied().collect();
+        self.wants.retain(|want| *want == Want::DeleteIke);
+        self.put_off.clear();
+        let wants = wants.into_iter().filter(|want| !matches!(want, Want::DeleteIke | Want::RekeyIke | Want::Liveness));
+        let (children, wants) = (std::mem::take(&mut self.children), wants.collect());
+        Estate { children, wants, last_heard: self.last_heard }
+    }
+
+    pub(crate) fn inherit(&mut self, estate: Estate, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        self.inherits_from = None;
+        self.told = false;
+        shell.timers.stop(Timer::GiveUp);
+        self.children.extend(estate.children);
+        self.last_heard = self.last_heard.max(estate.last_heard);
+        for want in estate.wants {
+            self.want(want, shell, ctx);
+        }
+        self.proceed(shell, ctx);
+    }
+}
+
+/// An SA payload whose proposals are for IKE asks to rekey the IKE SA (RFC 7296 section 1.3.2).
+fn asks_for_ike(body: Body<'_>) -> bool {
+    body.sa().is_some_and(|sa| sa.proposals.iter().any(|one| one.protocol == ProtocolId::IKE))
+}

@@ -1,0 +1,9 @@
+//! Tests of the whole engine: a pair in virtual time over a network that loses, delays, doubles and reorders.
+
+mod collisions;
+mod establish;
+mod hostile;
+mod pair;
+mod refusals;
+mod rekey;
+mod upkeep;

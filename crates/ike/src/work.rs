@@ -1,0 +1,93 @@
+//! Key exchange as work for someone else: it takes milliseconds, and the engine's turn must not.
+
+use crypto::{Group, KeyPair, Secret};
+
+/// The number of one piece of work. A result for a number no longer waited for is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkId(pub u64);
+
+/// A computation to perform on any thread; [`Work::perform`] is the whole of it.
+pub enum Work {
+    /// Make a key pair.
+    Generate {
+        /// In this group.
+        group: Group,
+        /// From this randomness, used for nothing else.
+        seed: [u8; 32],
+    },
+    /// Make the shared secret of our pair and the peer's public value.
+    Agree {
+        /// Ours.
+        pair: Box<KeyPair>,
+        /// The peer's, not yet checked.
+        peer: Vec<u8>,
+    },
+    /// Both at once, as a responder does.
+    Respond {
+        /// In this group.
+        group: Group,
+        /// From this randomness, used for nothing else.
+        seed: [u8; 32],
+        /// The peer's public value, not yet checked.
+        peer: Vec<u8>,
+    },
+}
+
+/// What came of it.
+pub enum WorkOutcome {
+    /// The pair asked for.
+    Pair(Box<KeyPair>),
+    /// The shared secret.
+    Shared(Secret),
+    /// Our public value and the shared secret.
+    Responded {
+        /// Ours.
+        public: Vec<u8>,
+        /// Shared.
+        shared: Secret,
+    },
+    /// The peer's public value failed its checks (RFC 6989).
+    BadPublicValue,
+}
+
+impl Work {
+    /// Does it: milliseconds of arithmetic, no I/O.
+    #[must_use]
+    pub fn perform(self) -> WorkOutcome {
+        match self {
+            Self::Generate { group, seed } => WorkOutcome::Pair(Box::new(KeyPair::generate(group, seed))),
+            Self::Agree { pair, peer } => match pair.agree(&peer) {
+                Ok(shared) => WorkOutcome::Shared(shared),
+                Err(_) => WorkOutcome::BadPublicValue,
+            },
+            Self::Respond { group, seed, peer } => {
+                let pair = KeyPair::generate(group, seed);
+                match pair.agree(&peer) {
+                    Ok(shared) => WorkOutcome::Responded { public: pair.public().to_vec(), shared },
+                    Err(_) => WorkOutcome::BadPublicValue,
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Generate { .. } => "Generate(..)",
+            Self::Agree { .. } => "Agree(..)",
+            Self::Respond { .. } => "Respond(..)",
+        })
+    }
+}
+
+impl std::fmt::Debug for WorkOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Pair(_) => "Pair(..)",
+            Self::Shared(_) => "Shared(..)",
+            Self::Responded { .. } => "Responded(..)",
+            Self::BadPublicValue => "BadPublicValue",
+        })
+    }
+}

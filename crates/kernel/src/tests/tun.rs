@@ -1,0 +1,171 @@
+//! TUN devices: offloads, adoption, owners.
+
+use std::io::{IoSlice, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use super::{configure, switch};
+use crate::epoll::{Bell, Epoll, Interest};
+use crate::netlink::{LinkChange, Netlink};
+use crate::netns::Namespace;
+use crate::tun::{self, READ_BUFFER, Tun, TunError, TunOptions, TunQueue};
+
+#[test]
+fn a_tcp_transfer_crosses_two_devices_in_super_packets() {
+    let (left, right) = (Namespace::anonymous().unwrap(), Namespace::anonymous().unwrap());
+    let (addr_left, addr_right) = (Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9, 0, 2));
+    let open = |ns: &Namespace, address: Ipv4Addr| {
+        let tun =
+            ns.run(|| Tun::open(&mut Netlink::open().unwrap(), &TunOptions::new("t0")).unwrap()).unwrap();
+        configure(ns, "t0", &[(address.into(), 24)]);
+        tun
+    };
+    let (one, two) = (open(&left, addr_left), open(&right, addr_right));
+    assert!(one.offloads().tcp && two.offloads().tcp && !one.adopted());
+    let sent: Vec<u8> = (0..4_000_000_u32).map(|i| (i * 7 + i / 251) as u8).collect();
+    let stop = Bell::new().unwrap();
+    let listener = right.run(|| TcpListener::bind((addr_right, 5001)).unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        let shuttle = scope.spawn(|| carry(&one.queues()[0], &two.queues()[0], &stop));
+        let server = scope.spawn(|| {
+            let mut got = Vec::new();
+            listener.accept().unwrap().0.read_to_end(&mut got).unwrap();
+            got
+        });
+        left.run(|| TcpStream::connect((addr_right, 5001)).unwrap().write_all(&sent).unwrap()).unwrap();
+        assert!(server.join().unwrap() == sent, "the transfer arrived changed");
+        stop.ring();
+        let (largest, segmented) = shuttle.join().unwrap();
+        assert!(largest > 10_000, "the largest read was {largest}");
+        assert!(segmented > 0, "no super-packet among the reads");
+    });
+    one.destroy().unwrap();
+    two.destroy().unwrap();
+    assert_eq!(tun::ours(&mut left.netlink().unwrap()).unwrap(), []);
+}
+
+/// Move packets between two devices, headers and all, until the bell rings: the largest read, and how many
+/// had a GSO type.
+fn carry(one: &TunQueue, two: &TunQueue, stop: &Bell) -> (usize, usize) {
+    let epoll = Epoll::new().unwrap();
+    epoll.add(one, 1, Interest::READ).unwrap();
+    epoll.add(two, 2, Interest::READ).unwrap();
+    epoll.add(stop, 3, Interest::READ).unwrap();
+    let mut ready = Vec::with_capacity(3);
+    let mut buffer = vec![0; READ_BUFFER];
+    let (mut largest, mut segmented) = (0, 0);
+    loop {
+        epoll.wait(&mut ready, Some(Duration::from_secs(20))).unwrap();
+        if ready.is_empty() || ready.iter().any(|r| r.token == 3) {
+            return (largest, segmented);
+        }
+        for (from, to) in [(one, two), (two, one)] {
+            while let Some(len) = from.read(&mut buffer).unwrap() {
+                largest = largest.max(len);
+                segmented += usize::from(buffer[1] & 0x7f != 0);
+                let (head, body) = buffer[..len].split_at(10);
+                let (first, second) = body.split_at(body.len() / 2);
+                to.writev(&[IoSlice::new(head), IoSlice::new(first), IoSlice::new(second)]).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_device_left_by_a_crash_is_adopted_with_its_number() {
+    inside(|netlink| {
+        let options = TunOptions { queue_len: 7000, gso_max: Some(32_000), ..TunOptions::new("vti0") };
+        let first = Tun::open(netlink, &options).unwrap();
+        let index = first.index();
+        switch(netlink, index, true);
+        assert!(matches!(Tun::open(netlink, &options), Err(TunError::Busy(_))));
+        // As after a kill: the descriptors close, and nothing else happens.
+        drop(first);
+        let link = netlink.link_by_name("vti0").unwrap().unwrap();
+        assert_eq!((link.index, link.up, link.running, link.queue_len), (index, true, false, 7000));
+        assert_eq!((link.kind.as_str(), link.alias.as_deref()), ("tun", Some("causeway:vti0")));
+        assert_eq!(tun::ours(netlink).unwrap().len(), 1);
+        let again = Tun::open(netlink, &options).unwrap();
+        assert!(again.adopted());
+        assert_eq!(again.index(), index);
+        again.destroy().unwrap();
+        assert_eq!(netlink.link_by_name("vti0").unwrap(), None);
+        assert!(!tun::remove(netlink, "vti0").unwrap());
+    });
+}
+
+#[test]
+fn a_foreign_device_of_that_name_is_refused_and_left_alone() {
+    inside(|netlink| {
+        netlink.create_bridge("vti0").unwrap();
+        let index = netlink.link_by_name("vti0").unwrap().unwrap().index;
+        // Not even the alias makes a bridge ours.
+        let alias = LinkChange { alias: Some("causeway:vti0".into()), ..LinkChange::default() };
+        netlink.set_link(index, &alias).unwrap();
+        let refusal = Tun::open(netlink, &TunOptions::new("vti0")).unwrap_err();
+        assert!(matches!(&refusal, TunError::Foreign { kind, .. } if kind == "bridge"), "{refusal}");
+        assert!(matches!(tun::remove(netlink, "vti0"), Err(TunError::Foreign { .. })));
+        assert_eq!(netlink.link_by_name("vti0").unwrap().unwrap().index, index);
+    });
+}
+
+#[test]
+fn a_device_whose_alias_was_changed_is_no_longer_ours() {
+    inside(|netlink| {
+        let index = Tun::open(netlink, &TunOptions::new("vti0")).unwrap().index();
+        let alias = LinkChange { alias: Some("mine now".into()), ..LinkChange::default() };
+        netlink.set_link(index, &alias).unwrap();
+        assert!(matches!(Tun::open(netlink, &TunOptions::new("vti0")), Err(TunError::Foreign { .. })));
+    });
+}
+
+#[test]
+fn several_queues_open_and_a_change_of_queue_mode_makes_the_device_anew() {
+    inside(|netlink| {
+        let many = TunOptions { queues: 3, ..TunOptions::new("vti0") };
+        let tun = Tun::open(netlink, &many).unwrap();
+        assert_eq!(tun.queues().len(), 3);
+        drop(tun.into_queues());
+        let single = Tun::open(netlink, &TunOptions::new("vti0")).unwrap();
+        assert_eq!(single.queues().len(), 1);
+    });
+}
+
+#[test]
+fn a_device_switched_on_gets_no_address_and_says_nothing() {
+    inside(|netlink| {
+        let tun = Tun::open(netlink, &TunOptions::new("vti0")).unwrap();
+        switch(netlink, tun.index(), true);
+        assert_eq!(netlink.addresses(Some(tun.index())).unwrap(), []);
+        assert_eq!(tun.queues()[0].read(&mut vec![0; READ_BUFFER]).unwrap(), None);
+    });
+}
+
+#[test]
+fn a_name_the_kernel_would_not_take_is_refused() {
+    inside(|netlink| {
+        for name in ["", "a-name-too-long-", "a/b", "a b", "..", "tun%d", "a:b"] {
+            let refused = Tun::open(netlink, &TunOptions::new(name));
+            assert!(matches!(refused, Err(TunError::Name(_))), "{name}");
+        }
+    });
+}
+
+#[test]
+fn an_error_of_one_write_spares_the_next() {
+    inside(|netlink| {
+        let tun = Tun::open(netlink, &TunOptions::new("vti0")).unwrap();
+        let queue = &tun.queues()[0];
+        let packet = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 59, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+        let slices = [IoSlice::new(&[0; 10]), IoSlice::new(&packet)];
+        assert!(queue.writev(&slices).is_err(), "the device is off");
+        switch(netlink, tun.index(), true);
+        queue.writev(&slices).unwrap();
+        assert!(queue.writev(&vec![IoSlice::new(&[0]); tun::MAX_SLICES + 1]).is_err());
+    });
+}
+
+fn inside(test: impl FnOnce(&mut Netlink) + Send) {
+    let namespace = Namespace::anonymous().unwrap();
+    namespace.run(|| test(&mut Netlink::open().unwrap())).unwrap();
+}

@@ -1,0 +1,249 @@
+//! The send batch: ESP packets back to back in one buffer, in runs that each go out with one call.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use esp::{MAX_RUN, OutboundSa, Slot};
+
+use crate::{OuterPath, mtu};
+
+/// Octets of buffer: room for several super-packets, and for one cut into the smallest segments Linux
+/// makes (a minimum MSS of 48 gives 1365 of them).
+pub(crate) const CAPACITY: usize = 320 * 1024;
+
+/// Octets from which a batch should be sent. Twice a full UDP segmentation batch is the measured optimum:
+/// half is slower, more falls out of the cache.
+pub(crate) const FLUSH_AT: usize = 128 * 1024;
+
+/// Segments of one UDP_SEGMENT send: kernels before 6.9 take no more.
+const MAX_SEGMENTS: usize = 64;
+
+/// Octets of one UDP_SEGMENT send: 65507 over IPv4, 20 less over IPv6, since the super-packet's own length
+/// field bounds it.
+const MAX_RUN_BYTES: usize = 65_487;
+
+const _: () = assert!(FLUSH_AT < CAPACITY && mtu::IPV6_MIN > mtu::IPV4_MIN && MAX_RUN >= MAX_SEGMENTS);
+
+/// How a packet travels outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outer {
+    pub(crate) path: OuterPath,
+    pub(crate) tos: u8,
+    pub(crate) dont_fragment: bool,
+    /// Longer than the path's MTU by intent: sent by itself, as segmentation offload refuses such.
+    pub(crate) oversize: bool,
+}
+
+/// Packets that leave with one call: back to back, all of `segment` octets but the last, which may be
+/// shorter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run<'a> {
+    /// From where to where, and whether in UDP.
+    pub path: OuterPath,
+    /// Outer TOS or traffic class: the inner packets' DSCP and ECN.
+    pub tos: u8,
+    /// Outer don't-fragment bit. Where it is false the kernel may fragment the datagram.
+    pub dont_fragment: bool,
+    /// Octets of each packet but the last.
+    pub segment: usize,
+    /// The packets.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Run<'a> {
+    /// How many packets.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.bytes.len().div_ceil(self.segment.max(1))
+    }
+
+    /// Each packet by itself, for raw sockets and kernels without segmentation offload.
+    pub fn packets(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.bytes.chunks(self.segment.max(1))
+    }
+}
+
+/// The batch. Reserved and committed by [`crate::Egress`], sealed as a whole, sent run by run.
+pub struct SendBatch {
+    bytes: Box<[u8]>,
+    used: usize,
+    flush_at: usize,
+    packets: Vec<Packet>,
+    groups: Vec<Group>,
+    runs: Vec<RunMeta>,
+    sealed: bool,
+}
+
+/// One packet to be sealed.
+#[derive(Clone, Copy)]
+struct Packet {
+    len: u32,
+    inner: u32,
+    next_header: u8,
+}
+
+/// Packets of one SA with numbers in a row.
+struct Group {
+    sa: Arc<OutboundSa>,
+    first: u64,
+    count: usize,
+}
+
+struct RunMeta {
+    outer: Outer,
+    range: Range<usize>,
+    segment: usize,
+    count: usize,
+    closed: bool,
+}
+
+impl Default for SendBatch {
+    fn default() -> Self {
+        Self::new(CAPACITY, FLUSH_AT)
+    }
+}
+
+impl SendBatch {
+    /// A batch of `capacity` octets that is full from `flush_at` on.
+    #[must_use]
+    pub fn new(capacity: usize, flush_at: usize) -> Self {
+        Self {
+            bytes: vec![0; capacity].into_boxed_slice(),
+            used: 0,
+            flush_at,
+            packets: Vec::with_capacity(capacity / 64),
+            groups: Vec::with_capacity(256),
+            runs: Vec::with_capacity(256),
+            sealed: false,
+        }
+    }
+
+    /// Nothing to send?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// Should it be sent before more is added?
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.used >= self.flush_at
+    }
+
+    /// How many packets it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.packets.len()
+    }
+
+    /// Octets still free.
+    pub(crate) fn room(&self) -> usize {
+        if self.sealed { 0 } else { self.bytes.len() - self.used }
+    }
+
+    /// Announces packets of one SA whose numbers start at `first`; exactly `count` packets must follow.
+    pub(crate) fn begin(&mut self, sa: &Arc<OutboundSa>, first: u64, count: usize) {
+        match self.groups.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.sa, sa) && last.first + last.count as u64 == first => {
+                last.count += count;
+            }
+            Some(_) | None => self.groups.push(Group { sa: Arc::clone(sa), first, count }),
+        }
+    }
+
+    /// Adds a packet of the announced group: `fill` writes the inner packet of `inner` octets to its
+    /// place. The caller has checked [`room`](Self::room).
+    pub(crate) fn push(&mut self, inner: usize, next_header: u8, outer: Outer, fill: impl FnOnce(&mut [u8])) {
+        let Some(group) = self.groups.last() else { return };
+        let len = group.sa.sealed_len(inner);
+        let start = group.sa.geometry().inner_offset();
+        let Some(slot) = self.bytes.get_mut(self.used..self.used + len) else { return };
+        if let Some(place) = slot.get_mut(start..start + inner) {
+            fill(place);
+        }
+        self.packets.push(Packet { len: len as u32, inner: inner as u32, next_header });
+        self.extend_run(outer, len);
+        self.used += len;
+    }
+
+    /// A run takes packets of equal size and path and, as its last, a shorter one.
+    fn extend_run(&mut self, outer: Outer, len: usize) {
+        if let Some(run) = self.runs.last_mut()
+            && !run.closed
+            && run.outer == outer
+            && !outer.oversize
+            && len <= run.segment
+            && run.count < MAX_SEGMENTS
+            && run.range.len() + len <= MAX_RUN_BYTES
+        {
+            run.range.end += len;
+            run.count += 1;
+            run.closed = len < run.segment;
+            return;
+        }
+        let range = self.used..self.used + len;
+        self.runs.push(RunMeta { outer, range, segment: len, count: 1, closed: false });
+    }
+
+    /// Seals every packet in place. Answers how many packets had to be thrown away, which is none or all:
+    /// what might hold clear text is not sent.
+    pub(crate) fn seal(&mut self) -> usize {
+        if self.sealed {
+            return 0;
+        }
+        let whole = self.try_seal().is_some();
+        if whole {
+            self.sealed = true;
+            return 0;
+        }
+        let lost = self.packets.len();
+        self.clear();
+        lost
+    }
+
+    fn try_seal(&mut self) -> Option<()> {
+        let mut packets = self.packets.iter();
+        let mut rest = self.bytes.get_mut(..self.used)?;
+        for group in &self.groups {
+            let mut number = group.first;
+            let mut left = group.count;
+            while left > 0 {
+                let count = left.min(MAX_RUN);
+                let mut slots: [Slot<'_>; MAX_RUN] =
+                    std::array::from_fn(|_| Slot { bytes: &mut [], inner: 0, next_header: 0 });
+                let slots = slots.get_mut(..count)?;
+                for slot in slots.iter_mut() {
+                    let packet = packets.next()?;
+                    let (bytes, tail) = rest.split_at_mut_checked(packet.len as usize)?;
+                    *slot = Slot { bytes, inner: packet.inner as usize, next_header: packet.next_header };
+                    rest = tail;
+                }
+                group.sa.seal_batch(slots, number).ok()?;
+                number += count as u64;
+                left -= count;
+            }
+        }
+        (packets.next().is_none() && rest.is_empty()).then_some(())
+    }
+
+    /// What to send, in order. Empty until sealed.
+    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        let runs = if self.sealed { self.runs.as_slice() } else { &[] };
+        runs.iter().map(|run| Run {
+            path: run.outer.path,
+            tos: run.outer.tos,
+            dont_fragment: run.outer.dont_fragment,
+            segment: run.segment,
+            bytes: self.bytes.get(run.range.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// Empties the batch, sent or not.
+    pub fn clear(&mut self) {
+        self.used = 0;
+        self.packets.clear();
+        self.groups.clear();
+        self.runs.clear();
+        self.sealed = false;
+    }
+}

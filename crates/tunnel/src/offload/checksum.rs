@@ -1,0 +1,104 @@
+//! The internet checksum (RFC 1071) and its repair (RFC 1624).
+
+/// The folded ones' complement sum of `bytes` as big-endian words, not inverted. An odd last octet counts
+/// as the high half of a word.
+#[must_use]
+pub fn sum(bytes: &[u8]) -> u16 {
+    // The sum does not depend on byte order, so words are added as the machine has them and swapped once.
+    // Eight lanes of 64 bits take 2^32 words of 32 bits each before they could overflow; the compiler
+    // makes vectors of them.
+    let mut lanes = [0u64; 8];
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    for block in blocks {
+        let (words, _) = block.as_chunks::<4>();
+        for (lane, word) in lanes.iter_mut().zip(words) {
+            *lane += u64::from(u32::from_ne_bytes(*word));
+        }
+    }
+    let mut total: u64 = lanes.iter().sum();
+    let (words, tail) = rest.as_chunks::<4>();
+    for word in words {
+        total += u64::from(u32::from_ne_bytes(*word));
+    }
+    let mut last = [0u8; 4];
+    for (octet, from) in last.iter_mut().zip(tail) {
+        *octet = *from;
+    }
+    total += u64::from(u32::from_ne_bytes(last));
+    u16::from_be(fold(total))
+}
+
+/// Adds sums.
+#[must_use]
+pub fn add(parts: &[u16]) -> u16 {
+    fold(parts.iter().copied().map(u64::from).sum())
+}
+
+/// The sum of the pseudo-header of TCP or UDP (RFC 9293 section 3.1, RFC 8200 section 8.1): `addresses` are
+/// both addresses as they stand in the header.
+#[must_use]
+pub fn pseudo(addresses: &[u8], protocol: u8, length: usize) -> u16 {
+    fold(u64::from(sum(addresses)) + u64::from(protocol) + length as u64)
+}
+
+/// The checksum field after one word under it changed from `old` to `new` (RFC 1624, equation 3).
+#[must_use]
+pub fn replace(field: u16, old: u16, new: u16) -> u16 {
+    !add(&[!field, !old, new])
+}
+
+fn fold(mut total: u64) -> u16 {
+    while total > 0xffff {
+        total = (total & 0xffff) + (total >> 16);
+    }
+    total as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn slow(bytes: &[u8]) -> u16 {
+        let mut total = 0u64;
+        for pair in bytes.chunks(2) {
+            total += u64::from(pair[0]) << 8 | pair.get(1).copied().map_or(0, u64::from);
+        }
+        while total > 0xffff {
+            total = (total & 0xffff) + (total >> 16);
+        }
+        total as u16
+    }
+
+    #[test]
+    fn the_example_of_rfc_1071_comes_out() {
+        assert_eq!(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
+    }
+
+    #[test]
+    fn all_ones_do_not_overflow() {
+        assert_eq!(sum(&[0xff; 65535]), slow(&[0xff; 65535]));
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_sum_is_the_slow_one(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert_eq!(sum(&bytes), slow(&bytes));
+        }
+
+        #[test]
+        fn replacing_a_word_is_summing_again(
+            mut bytes in prop::collection::vec(any::<u8>(), 20..21),
+            new: u16,
+        ) {
+            // Words that are all zero have two representations; a real header is never all zero.
+            bytes[0] |= 0x40;
+            let field = !sum(&bytes);
+            let old = u16::from_be_bytes([bytes[4], bytes[5]]);
+            let replaced = replace(field, old, new);
+            bytes[4..6].copy_from_slice(&new.to_be_bytes());
+            prop_assert_eq!(add(&[replaced, sum(&bytes)]), 0xffff);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Cutting super-packets.
+
+use proptest::prelude::*;
+
+use super::support::*;
+use crate::inner::Inner;
+use crate::offload::split::Plan;
+use crate::offload::virtio::Header;
+use crate::{Drop, Handled};
+
+/// By the fast code alone, without ESP.
+fn cut(frame: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let (header, packet) = Header::split(frame)?;
+    let plan = Plan::new(packet, &Inner::parse(packet).ok()?, &header).ok()?;
+    let packets = (0..plan.count()).map(|index| {
+        let mut out = vec![0xee; plan.len(index)];
+        plan.write(packet, index, &mut out);
+        out
+    });
+    Some(packets.collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_cut_super_packet_is_what_a_sender_without_offloads_would_have_sent(spec in specs()) {
+        prop_assert_eq!(cut(&spec.frame()), Some(spec.plain()));
+    }
+
+    #[test]
+    fn no_harmed_frame_panics(spec in specs(), harm in prop::collection::vec((0usize..120, any::<u8>()), 1..8), keep in 0usize..400) {
+        let mut frame = spec.frame();
+        for (at, value) in harm {
+            if let Some(octet) = frame.get_mut(at) {
+                *octet = value;
+            }
+        }
+        let _ = cut(&frame);
+        frame.truncate(keep);
+        let _ = cut(&frame);
+        let mut worker = Worker::gcm(ALL);
+        let _ = worker.offer(&frame);
+        worker.sent();
+    }
+}
+
+#[test]
+fn the_largest_super_packet_is_cut_over_the_tunnel() {
+    for ipv6 in [false, true] {
+        let mut spec = Spec { ipv6, size: 1300, ..Spec::default() };
+        spec.payload = payload(65_535 - spec.headers());
+        let mut worker = Worker::gcm(NONE);
+        assert_eq!(packets_of(&worker.carry(&[spec.frame()])), spec.plain());
+    }
+}
+
+#[test]
+fn an_unfinished_checksum_is_completed() {
+    for (ipv6, udp) in [(false, false), (false, true), (true, false), (true, true)] {
+        let spec = Spec { ipv6, udp, payload: payload(101), ..Spec::default() };
+        let mut worker = Worker::gcm(NONE);
+        assert_eq!(packets_of(&worker.carry(&[spec.unfinished_frame()])), [spec.packet(&spec.payload)]);
+    }
+}
+
+#[test]
+fn a_computed_udp_checksum_of_zero_is_sent_as_all_ones() {
+    let mut spec = Spec { udp: true, payload: vec![0, 0], ..Spec::default() };
+    // Chooses the payload so that the sum comes out as all ones.
+    let plain = spec.packet(&spec.payload);
+    spec.payload = plain[26..28].to_vec();
+    let packet = spec.packet(&spec.payload);
+    assert_eq!(packet[26..28], [0xff, 0xff]);
+    let mut worker = Worker::gcm(NONE);
+    assert_eq!(packets_of(&worker.carry(&[spec.unfinished_frame()])), [packet.clone()]);
+    assert_eq!(cut(&spec.frame()), Some(vec![packet]));
+}
+
+#[test]
+fn what_cannot_be_cut_is_dropped_and_counted() {
+    let good = Spec { payload: payload(3000), ..Spec::default() };
+    let mut worker = Worker::gcm(NONE);
+    let mut frames = Vec::new();
+    let mut harmed = |harm: &dyn Fn(&mut Vec<u8>)| {
+        let mut frame = good.frame();
+        harm(&mut frame);
+        frames.push(frame);
+    };
+    harmed(&|frame| frame[1] = 3);
+    harmed(&|frame| frame[1] = 4);
+    harmed(&|frame| frame[1] = 5);
+    harmed(&|frame| (frame[4], frame[5]) = (0, 0));
+    harmed(&|frame| frame[10 + 6] |= 0x20);
+    harmed(&|frame| frame[10 + 33] |= SYN);
+    harmed(&|frame| frame[10 + 32] = 0x40);
+    for frame in &frames {
+        assert_eq!(worker.offer(frame), Handled::Done);
+    }
+    assert_eq!(worker.drops.get(Drop::Unsplittable), frames.len() as u64);
+    assert!(worker.sent().is_empty());
+}

@@ -1,0 +1,501 @@
+//! Packets made from a description, by code that shares nothing with the datapath, and a pair of SAs.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crypto::{Encr, Integ, Suite};
+use esp::{InboundParams, InboundSa, Limits, OutboundParams, OutboundSa, replay};
+use inet::Selector;
+use proptest::prelude::*;
+
+use crate::offload::coalesce::Joining;
+use crate::offload::virtio::{Gso, Header};
+use crate::*;
+
+pub(super) const ACK: u8 = 0x10;
+pub(super) const PSH: u8 = 0x08;
+pub(super) const FIN: u8 = 0x01;
+pub(super) const SYN: u8 = 0x02;
+pub(super) const URG: u8 = 0x20;
+pub(super) const CWR: u8 = 0x80;
+
+pub(super) const TUNNEL: TunnelId = TunnelId(3);
+pub(super) const ALL: Joining = Joining { tcp: true, udp: true };
+pub(super) const NONE: Joining = Joining { tcp: false, udp: false };
+
+/// Everything about a TCP segment or UDP datagram, or about a super-packet of them.
+#[derive(Clone)]
+pub(super) struct Spec {
+    pub(super) ipv6: bool,
+    pub(super) udp: bool,
+    pub(super) ports: (u16, u16),
+    pub(super) tos: u8,
+    pub(super) ttl: u8,
+    pub(super) id: u16,
+    pub(super) dont_fragment: bool,
+    pub(super) sequence: u32,
+    pub(super) flags: u8,
+    pub(super) urgent: u16,
+    pub(super) options: Vec<u8>,
+    pub(super) payload: Vec<u8>,
+    pub(super) size: usize,
+}
+
+impl std::fmt::Debug for Spec {
+    /// Without the payload, which is of no interest.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { ipv6, udp, tos, ttl, id, dont_fragment, sequence, flags, urgent, size, .. } = self;
+        let (options, payload) = (self.options.len(), self.payload.len());
+        write!(f, "ipv6 {ipv6} udp {udp} tos {tos} ttl {ttl} id {id} df {dont_fragment} seq {sequence} ")?;
+        write!(f, "flags {flags:#x} urg {urgent} options {options} payload {payload} size {size}")
+    }
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            ipv6: false,
+            udp: false,
+            ports: (40000, 443),
+            tos: 0,
+            ttl: 63,
+            id: 7,
+            dont_fragment: true,
+            sequence: 1000,
+            flags: ACK,
+            urgent: 0,
+            options: Vec::new(),
+            payload: Vec::new(),
+            size: 1000,
+        }
+    }
+}
+
+pub(super) fn payload(length: usize) -> Vec<u8> {
+    (0..length).map(|index| (index * 7 + index / 251) as u8).collect()
+}
+
+fn slow_sum(parts: &[&[u8]]) -> u16 {
+    let bytes: Vec<u8> = parts.concat();
+    let mut total = 0u32;
+    for pair in bytes.chunks(2) {
+        total += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+        total = (total & 0xffff) + (total >> 16);
+    }
+    total as u16
+}
+
+impl Spec {
+    fn addresses(&self) -> (Vec<u8>, Vec<u8>) {
+        if self.ipv6 {
+            let address = |last| {
+                let mut octets = vec![0x20, 1, 0xd, 0xb8];
+                octets.resize(15, 0);
+                octets.push(last);
+                octets
+            };
+            (address(1), address(2))
+        } else {
+            (vec![192, 168, 1, 7], vec![172, 16, 0, 9])
+        }
+    }
+
+    pub(super) fn headers(&self) -> usize {
+        let network = if self.ipv6 { 40 } else { 20 };
+        network + if self.udp { 8 } else { 20 + self.options.len() }
+    }
+
+    /// The plain packet that carries `payload`, complete with checksums.
+    pub(super) fn packet(&self, payload: &[u8]) -> Vec<u8> {
+        self.build(payload, true)
+    }
+
+    fn build(&self, payload: &[u8], complete: bool) -> Vec<u8> {
+        let (source, destination) = self.addresses();
+        let mut transport = Vec::new();
+        transport.extend(self.ports.0.to_be_bytes());
+        transport.extend(self.ports.1.to_be_bytes());
+        let (protocol, field) = if self.udp {
+            transport.extend(((8 + payload.len()) as u16).to_be_bytes());
+            transport.extend([0, 0]);
+            (17u8, 6)
+        } else {
+            transport.extend(self.sequence.to_be_bytes());
+            transport.extend(0x0102_0304u32.to_be_bytes());
+            transport.extend([((20 + self.options.len()) / 4 * 16) as u8, self.flags]);
+            transport.extend([0x20, 0, 0, 0]);
+            transport.extend(self.urgent.to_be_bytes());
+            transport.extend(&self.options);
+            (6, 16)
+        };
+        transport.extend(payload);
+        let length = (transport.len() as u32).to_be_bytes();
+        let pseudo = [&source[..], &destination[..], &length[..], &[0, protocol]];
+        let mut checksum = if complete {
+            !slow_sum(&[slow_sum(&pseudo).to_be_bytes().as_slice(), &transport])
+        } else {
+            slow_sum(&pseudo)
+        };
+        if complete && self.udp && checksum == 0 {
+            checksum = 0xffff;
+        }
+        transport[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
+        let mut packet = self.network_header(protocol, transport.len());
+        packet.extend(transport);
+        packet
+    }
+
+    fn network_header(&self, protocol: u8, length: usize) -> Vec<u8> {
+        let (source, destination) = self.addresses();
+        let mut header = Vec::new();
+        if self.ipv6 {
+            header.extend([0x60 | self.tos >> 4, self.tos << 4, 0xab, 0xcd]);
+            header.extend((length as u16).to_be_bytes());
+            header.extend([protocol, self.ttl]);
+            header.extend(source);
+            header.extend(destination);
+            return header;
+        }
+        header.extend([0x45, self.tos]);
+        header.extend(((20 + length) as u16).to_be_bytes());
+        header.extend(self.id.to_be_bytes());
+        header.extend([if self.dont_fragment { 0x40 } else { 0 }, 0, self.ttl, protocol, 0, 0]);
+        header.extend(source);
+        header.extend(destination);
+        let sum = !slow_sum(&[&header]);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+        header
+    }
+
+    /// What a sender without offloads would have sent for this super-packet.
+    pub(super) fn plain(&self) -> Vec<Vec<u8>> {
+        let count = self.payload.len().div_ceil(self.size).max(1);
+        (0..count)
+            .map(|index| {
+                let start = index * self.size;
+                let end = self.payload.len().min(start + self.size);
+                let mut one = self.clone();
+                one.id = self.id.wrapping_add(index as u16);
+                one.sequence = self.sequence.wrapping_add(start as u32);
+                if index + 1 < count {
+                    one.flags &= !(FIN | PSH);
+                }
+                if index > 0 {
+                    one.flags &= !CWR;
+                    one.urgent = (usize::from(self.urgent)).saturating_sub(start) as u16;
+                    if self.flags & URG == 0 {
+                        one.urgent = self.urgent;
+                    } else if one.urgent == 0 {
+                        one.flags &= !URG;
+                    }
+                }
+                one.packet(&self.payload[start..end])
+            })
+            .collect()
+    }
+
+    pub(super) fn gso(&self) -> Gso {
+        match (self.udp, self.ipv6) {
+            (true, _) => Gso::Udp,
+            (false, false) => Gso::Tcp4,
+            (false, true) => Gso::Tcp6,
+        }
+    }
+
+    /// The super-packet as a TUN device hands it out.
+    pub(super) fn frame(&self) -> Vec<u8> {
+        let header = Header {
+            needs_checksum: true,
+            gso: self.gso(),
+            header_len: self.headers() as u16,
+            gso_size: self.size as u16,
+            checksum_start: if self.ipv6 { 40 } else { 20 },
+            checksum_offset: if self.udp { 6 } else { 16 },
+        };
+        let mut frame = header.to_bytes().to_vec();
+        frame.extend(self.build(&self.payload, false));
+        frame
+    }
+
+    /// The packet as a frame with its checksum left to the reader.
+    pub(super) fn unfinished_frame(&self) -> Vec<u8> {
+        let mut frame = self.frame();
+        frame[1] = 0;
+        frame
+    }
+}
+
+/// A frame around a finished packet.
+pub(super) fn single_frame(packet: &[u8]) -> Vec<u8> {
+    let mut frame = Header::default().to_bytes().to_vec();
+    frame.extend(packet);
+    frame
+}
+
+/// Super-packets of all kinds. Sizes are kept small enough for many runs, but odd.
+pub(super) fn specs() -> impl Strategy<Value = Spec> {
+    let network = (any::<bool>(), any::<bool>(), any::<u8>(), 1u8.., any::<u16>(), any::<bool>());
+    let flags = prop_oneof![
+        3 => Just(ACK),
+        3 => Just(ACK | PSH),
+        1 => Just(ACK | FIN | PSH),
+        1 => Just(ACK | CWR),
+        1 => Just(ACK | URG),
+        1 => any::<u8>().prop_map(|flags| flags & !SYN),
+    ];
+    let transport = (any::<u32>(), flags, any::<u16>(), 0usize..11, 0usize..9000, 1usize..1350);
+    (network, transport).prop_map(|((ipv6, udp, tos, ttl, id, dont_fragment), transport)| {
+        let (sequence, flags, urgent, options, length, size) = transport;
+        let mut spec = Spec { ipv6, udp, tos, ttl, id, dont_fragment, sequence, flags, urgent, ..Spec::default() };
+        spec.options = payload(options * 4);
+        spec.payload = payload(length);
+        // Not so small that one frame is thousands of packets.
+        spec.size = size.max(length / 100 + 1);
+        spec
+    })
+}
+
+pub(super) fn suite(text: &str) -> Suite {
+    let (encr, integ) = match text.split_once('-') {
+        Some((encr, integ)) => (encr, Some(Integ::from_keyword(integ).unwrap())),
+        None => (text, None),
+    };
+    Suite::new(Encr::from_keyword(encr).unwrap(), integ).unwrap()
+}
+
+pub(super) fn path() -> OuterPath {
+    OuterPath::Udp { local: socket("192.0.2.1:4500"), remote: socket("203.0.113.1:4500") }
+}
+
+pub(super) fn socket(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+pub(super) fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(super) const SPI: u32 = 0xc0ff_ee01;
+
+/// The sending end of an SA and its receiving end.
+pub(super) fn sa_pair(suite: Suite, spi: u32, limits: Limits) -> (Arc<OutboundSa>, Arc<InboundSa>) {
+    let (key, mac_key) = (vec![0x11; suite.encr_key_len()], vec![0x22; suite.integ_key_len()]);
+    let outbound = OutboundParams {
+        spi,
+        suite,
+        encr_key: &key,
+        integ_key: &mac_key,
+        iv_seed: [0x33; 16],
+        esn: true,
+        limits,
+    };
+    let inbound = InboundParams {
+        spi,
+        suite,
+        encr_key: &key,
+        integ_key: &mac_key,
+        esn: true,
+        replay_window: replay::DEFAULT,
+        limits: Limits::default(),
+    };
+    (Arc::new(OutboundSa::new(outbound).unwrap()), Arc::new(InboundSa::new(inbound).unwrap()))
+}
+
+pub(super) fn any_selectors() -> Arc<Selectors> {
+    Arc::new(Selectors::new(&[Selector::any_v4(), Selector::any_v6()]))
+}
+
+/// Both halves of a worker over one table whose only tunnel is looped to itself.
+pub(super) struct Worker {
+    pub(super) table: Table,
+    pub(super) egress: Egress,
+    pub(super) ingress: Ingress,
+    pub(super) batch: SendBatch,
+    pub(super) reports: Reports,
+    pub(super) drops: Arc<Drops>,
+    pub(super) now: Tick,
+}
+
+impl Worker {
+    pub(super) fn new(suite: Suite, joining: Joining) -> Self {
+        let (out, inbound) = sa_pair(suite, SPI, Limits::default());
+        let drops = Arc::new(Drops::default());
+        let selectors = any_selectors();
+        let (local, remote) = (&selectors, &selectors);
+        let mut table = Table::new().edit();
+        table.set_tunnel(TunnelRow {
+            id: TUNNEL,
+            mtu: 1450,
+            mss: MssPolicy::Off,
+            df: DfPolicy::Copy,
+            outbound: vec![OutboundRow {
+                sa: out,
+                path: path(),
+                local: Arc::clone(local),
+                remote: Arc::clone(remote),
+            }],
+        });
+        table.set_inbound(InboundRow {
+            tunnel: TUNNEL,
+            sa: inbound,
+            path: path(),
+            local: Arc::clone(local),
+            remote: Arc::clone(remote),
+        });
+        Self {
+            table: table.build(),
+            egress: Egress::new(Arc::clone(&drops)),
+            ingress: Ingress::new(Arc::clone(&drops), joining),
+            batch: SendBatch::default(),
+            reports: Reports::new(64),
+            drops,
+            now: Tick(0),
+        }
+    }
+
+    pub(super) fn gcm(joining: Joining) -> Self {
+        Self::new(suite("aes256gcm16"), joining)
+    }
+
+    /// Changes the tunnel's row.
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut TunnelRow)) {
+        let mut row = self.table.tunnel(TUNNEL).unwrap().clone();
+        change(&mut row);
+        let mut next = self.table.edit();
+        next.set_tunnel(row);
+        self.table = next.build();
+    }
+
+    /// Changes the inbound row.
+    pub(super) fn change_inbound(&mut self, change: impl FnOnce(&mut InboundRow)) {
+        let mut row = self.table.inbound(SPI).unwrap().clone();
+        change(&mut row);
+        let mut next = self.table.edit();
+        next.set_inbound(row);
+        self.table = next.build();
+    }
+
+    /// Puts a frame into the batch.
+    pub(super) fn offer(&mut self, frame: &[u8]) -> Handled {
+        self.egress.handle_frame(&self.table, TUNNEL, frame, &mut self.batch, &mut self.reports, self.now)
+    }
+
+    /// Seals the batch and takes it off as (path, TOS, DF, segment, bytes).
+    pub(super) fn sent(&mut self) -> Vec<Sent> {
+        self.egress.seal(&mut self.batch);
+        let sent = self
+            .batch
+            .runs()
+            .map(|run| Sent {
+                path: run.path,
+                tos: run.tos,
+                dont_fragment: run.dont_fragment,
+                segment: run.segment,
+                bytes: run.bytes.to_vec(),
+            })
+            .collect();
+        self.batch.clear();
+        sent
+    }
+
+    /// Receives messages and gives the frames to write.
+    pub(super) fn receive(&mut self, mut sent: Vec<Sent>) -> Vec<Vec<u8>> {
+        let mut messages: Vec<Received<'_>> = sent
+            .iter_mut()
+            .map(|one| Received { bytes: &mut one.bytes, segment: one.segment, path: one.path, tos: one.tos })
+            .collect();
+        self.ingress.handle_batch(&self.table, &mut messages, &mut self.reports, self.now);
+        let mut frames = Vec::new();
+        self.ingress.for_each_write(&messages, |tunnel, vector| {
+            assert_eq!(tunnel, TUNNEL);
+            frames.push(vector.iter().flat_map(|slice| slice.to_vec()).collect());
+        });
+        assert_eq!(frames.len(), self.ingress.write_count());
+        self.ingress.clear();
+        frames
+    }
+
+    /// Frames in, frames out at the far end.
+    pub(super) fn carry(&mut self, frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let mut out = Vec::new();
+        for frame in frames {
+            while self.offer(frame) == Handled::Full {
+                let sent = self.sent();
+                assert!(!sent.is_empty());
+                out.extend(self.receive(sent));
+            }
+        }
+        let sent = self.sent();
+        out.extend(self.receive(sent));
+        out
+    }
+
+    pub(super) fn reported(&mut self) -> Vec<Report> {
+        std::iter::from_fn(|| self.reports.poll()).collect()
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) path: OuterPath,
+    pub(super) tos: u8,
+    pub(super) dont_fragment: bool,
+    pub(super) segment: usize,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Sent {
+    pub(super) fn packets(&self) -> impl Iterator<Item = &[u8]> {
+        self.bytes.chunks(self.segment)
+    }
+}
+
+/// The packets behind the (zero) virtio headers.
+pub(super) fn packets_of(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    frames
+        .iter()
+        .map(|frame| {
+            assert_eq!(frame[..10], [0; 10], "not a super-packet");
+            frame[10..].to_vec()
+        })
+        .collect()
+}
+
+/// Cuts frames that may be super-packets into plain packets, with the slow code.
+pub(super) fn cut_slowly(frames: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    frames.iter().flat_map(|frame| cut_one_slowly(frame)).collect()
+}
+
+fn cut_one_slowly(frame: &[u8]) -> Vec<Vec<u8>> {
+    let (header, packet) = Header::split(frame).unwrap();
+    if header.gso == Gso::None {
+        return vec![packet.to_vec()];
+    }
+    let ipv6 = packet[0] >> 4 == 6;
+    let start = if ipv6 { 40 } else { 20 };
+    let udp = header.gso == Gso::Udp;
+    let headers = if udp { start + 8 } else { start + usize::from(packet[start + 12] >> 4) * 4 };
+    let total = usize::from(u16::from_be_bytes([packet[if ipv6 { 4 } else { 2 }], packet[if ipv6 { 5 } else { 3 }]]));
+    assert_eq!(total + if ipv6 { 40 } else { 0 }, packet.len(), "length field");
+    assert!(header.needs_checksum);
+    assert_eq!(usize::from(header.header_len), headers);
+    assert_eq!(usize::from(header.checksum_start), start);
+    let word = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
+    let spec = Spec {
+        ipv6,
+        udp,
+        ports: (word(start), word(start + 2)),
+        tos: if ipv6 { (word(0) >> 4) as u8 } else { packet[1] },
+        ttl: if ipv6 { packet[7] } else { packet[8] },
+        id: if ipv6 { 0 } else { word(4) },
+        dont_fragment: !ipv6 && packet[6] & 0x40 != 0,
+        sequence: if udp { 0 } else { u32::from(word(start + 4)) << 16 | u32::from(word(start + 6)) },
+        flags: if udp { 0 } else { packet[start + 13] },
+        urgent: if udp { 0 } else { word(start + 18) },
+        options: if udp { Vec::new() } else { packet[start + 20..headers].to_vec() },
+        payload: packet[headers..].to_vec(),
+        size: usize::from(header.gso_size),
+    };
+    assert_eq!(frame, spec.frame(), "the super-packet is as a kernel would make it");
+    spec.plain()
+}

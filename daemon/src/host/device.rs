@@ -1,0 +1,142 @@
+//! Tunnel interfaces: opened with exactly their addresses, swept after a crash, closed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use control::view::Offload;
+use gateway::Device;
+use kernel::netlink::{Address, LinkChange, Netlink, NetlinkError};
+use kernel::tun::{self, Offloads, Tun, TunOptions};
+use tunnel::TunnelId;
+
+use super::{Done, Ready};
+use crate::sockets::{off, on};
+use crate::worker::Devices;
+
+/// The open devices: index and name.
+type Open = BTreeMap<TunnelId, (u32, String)>;
+
+/// Carries out one change; what there is to tell of it.
+pub(super) fn carry_out(
+    netlink: &mut Netlink,
+    workers: &Devices,
+    open_devices: &mut Open,
+    tunnel: TunnelId,
+    change: Device,
+) -> Option<Done> {
+    match change {
+        Device::Open { name, alias: _, addresses, mtu } => {
+            // Opened anew (a reload): the queue of before must be free.
+            workers.detach(tunnel);
+            let outcome = open(netlink, &name, &addresses, mtu).map(|(tun, ready)| {
+                open_devices.insert(tunnel, (ready.index, name));
+                let offloads = tun.offloads();
+                for queue in tun.into_queues() {
+                    workers.attach(tunnel, queue, offloads);
+                }
+                ready
+            });
+            Some(Done::Device { tunnel, outcome })
+        }
+        Device::Mtu(mtu) => {
+            let (index, name) = open_devices.get(&tunnel)?;
+            let change = LinkChange { mtu: Some(mtu), ..LinkChange::default() };
+            if let Err(error) = netlink.set_link(*index, &change) {
+                tracing::error!(interface = %name, mtu, %error, "the MTU could not be set");
+            }
+            None
+        }
+        Device::Close => {
+            workers.detach(tunnel);
+            let (_, name) = open_devices.remove(&tunnel)?;
+            if let Err(error) = tun::remove(netlink, &name) {
+                tracing::error!(interface = %name, %error, "the interface could not be removed");
+            }
+            None
+        }
+    }
+}
+
+/// Makes or adopts the device, and makes it what it shall be; the error is in words.
+fn open(
+    netlink: &mut Netlink,
+    name: &str,
+    addresses: &[(IpAddr, u8)],
+    mtu: u32,
+) -> Result<(Tun, Ready), String> {
+    let tun = Tun::open(netlink, &TunOptions::new(name)).map_err(|error| error.to_string())?;
+    let index = tun.index();
+    let set_up = |netlink: &mut Netlink| {
+        let link = LinkChange { mtu: Some(mtu), ..LinkChange::default() };
+        netlink.set_link(index, &link)?;
+        set_addresses(netlink, index, addresses)?;
+        netlink.set_link(index, &LinkChange { up: Some(true), ..LinkChange::default() })
+    };
+    match set_up(netlink) {
+        Ok(()) => {
+            let ready = Ready { index, offloads: offloads(tun.offloads()) };
+            Ok((tun, ready))
+        }
+        Err(error) => {
+            // What was adopted is left as it was found: routes may lead into it.
+            if !tun.adopted() {
+                let _ = tun.destroy();
+            }
+            Err(format!("interface {name}: {error}"))
+        }
+    }
+}
+
+/// Those and no others.
+fn set_addresses(
+    netlink: &mut Netlink,
+    index: u32,
+    wanted: &[(IpAddr, u8)],
+) -> Result<(), NetlinkError> {
+    let found = netlink.addresses(Some(index))?;
+    for held in found.iter().filter(|held| !wanted.contains(&(held.address, held.prefix_len))) {
+        match netlink.delete_address(held) {
+            Err(error) if !error.is_missing() => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    for (address, length) in wanted {
+        if found.iter().any(|held| (held.address, held.prefix_len) == (*address, *length)) {
+            continue;
+        }
+        match netlink.add_address(&Address::new(index, *address, *length)) {
+            Err(error) if !error.is_exists() => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes devices of ours that are not in `kept` and that nobody has open: what is left of tunnels that
+/// are no longer in the file.
+pub(super) fn sweep(netlink: &mut Netlink, kept: &BTreeSet<String>) {
+    let left = match tun::ours(netlink) {
+        Ok(links) => links,
+        Err(error) => return tracing::warn!(%error, "interfaces of an earlier run could not be looked for"),
+    };
+    for link in left.into_iter().filter(|link| !kept.contains(&link.name)) {
+        // Only one can be attached: who can attach knows that nobody else is.
+        let outcome = Tun::open(netlink, &TunOptions::new(&link.name))
+            .map_err(|error| error.to_string())
+            .and_then(|tun| tun.destroy().map_err(|error| error.to_string()));
+        match outcome {
+            Ok(()) => tracing::info!(interface = %link.name, "removed an interface of an earlier run"),
+            Err(error) => tracing::warn!(interface = %link.name, %error, "an interface of ours was left"),
+        }
+    }
+}
+
+fn offloads(found: Offloads) -> Vec<Offload> {
+    let tcp = |name| {
+        if found.tcp { on(name) } else { off(name, "this kernel's TUN devices do not take it") }
+    };
+    let udp = |name| {
+        if found.udp { on(name) } else { off(name, "TUN devices take it from Linux 6.2 on") }
+    };
+    vec![tcp("csum"), tcp("tso4"), tcp("tso6"), udp("uso4"), udp("uso6")]
+}

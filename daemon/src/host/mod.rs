@@ -1,0 +1,150 @@
+//! The kernel's hands: interfaces, routes, rules and reading, one after the other in a thread of its own.
+//!
+//! The control thread gives [`Command`]s and goes on; each outcome comes back as a [`Done`]. What others
+//! change on this host is heard, gathered for a moment, and read anew without being asked.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | [`mod@self`] | the handle, commands and outcomes |
+//! | `thread` | the loop |
+//! | `device` | interfaces: opened, swept, closed |
+//! | `routes` | batches of changes and what came of each |
+//! | `rules` | policy rules |
+//! | `read` | the kernel's state as the gateway wants it |
+//! | `watch` | which announcements are news |
+
+mod device;
+mod read;
+mod routes;
+mod rules;
+mod thread;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use control::view::Offload;
+use gateway::{Applied, Change, Device, Effect, Input, KernelView, Rules};
+use kernel::epoll::Bell;
+use kernel::netlink::Netlink;
+use tunnel::TunnelId;
+
+use crate::worker::Devices;
+use thread::Thread;
+
+/// Outcomes that may wait for the control thread before the host thread waits for it.
+const OUTCOMES: usize = 64;
+
+/// One thing to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// About a tunnel's interface.
+    Device(TunnelId, Device),
+    /// Change routes.
+    Routes(Vec<Change>),
+    /// Change policy rules.
+    Rules(Rules),
+    /// Read everything.
+    Read,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// A device was opened, or why not.
+    Device {
+        /// Of which tunnel.
+        tunnel: TunnelId,
+        /// The device, or words.
+        outcome: Result<Ready, String>,
+    },
+    /// A batch of routes, in its order.
+    Routes(Vec<Applied>),
+    /// The kernel was read, asked or unasked.
+    Kernel(KernelView),
+    /// The thread is dead; the daemon must not go on without it.
+    Died(String),
+}
+
+/// A device that is there.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Ready {
+    /// Its index.
+    pub(crate) index: u32,
+    /// For `show interfaces`.
+    pub(crate) offloads: Vec<Offload>,
+}
+
+impl Command {
+    /// An effect that is the host's, or the effect back.
+    pub(crate) fn from_effect(effect: Effect) -> Result<Self, Effect> {
+        match effect {
+            Effect::Device(tunnel, device) => Ok(Self::Device(tunnel, device)),
+            Effect::Routes(changes) => Ok(Self::Routes(changes)),
+            Effect::Rules(rules) => Ok(Self::Rules(rules)),
+            Effect::ReadKernel => Ok(Self::Read),
+            other => Err(other),
+        }
+    }
+}
+
+impl Done {
+    /// What the gateway is told; `Err` with the last words of a dead thread.
+    pub(crate) fn into_input(self) -> Result<Input<'static>, String> {
+        match self {
+            Self::Device { tunnel, outcome } => {
+                Ok(Input::DeviceReady { tunnel, outcome: outcome.map(|ready| ready.index) })
+            }
+            Self::Routes(applied) => Ok(Input::RoutesApplied(applied)),
+            Self::Kernel(view) => Ok(Input::Kernel(view)),
+            Self::Died(why) => Err(why),
+        }
+    }
+}
+
+/// The handle.
+pub(crate) struct Host {
+    commands: Option<mpsc::Sender<Command>>,
+    bell: Arc<Bell>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Host {
+    /// Starts the thread, in the caller's network namespace. Devices of ours that are not in `kept` (names)
+    /// and that nobody has open are removed first; the queues of those to come go to `devices`.
+    pub(crate) fn start(
+        kept: BTreeSet<String>,
+        devices: Devices,
+    ) -> io::Result<(Self, tokio::sync::mpsc::Receiver<Done>)> {
+        let (outcomes, receiver) = tokio::sync::mpsc::channel(OUTCOMES);
+        let (commands, inbox) = mpsc::channel();
+        let bell = Arc::new(Bell::new()?);
+        let thread = Thread::new(Netlink::open()?, devices, inbox, Arc::clone(&bell), outcomes)?;
+        let thread = thread.spawn(kept)?;
+        Ok((Self { commands: Some(commands), bell, thread: Some(thread) }, receiver))
+    }
+
+    /// Starts a command; never waits. (What the gateway has under way bounds how many can wait.)
+    pub(crate) fn command(&self, command: Command) {
+        // A dead thread has told so itself.
+        if let Some(commands) = &self.commands && commands.send(command).is_ok() {
+            self.bell.ring();
+        }
+    }
+
+    /// Lets the thread finish what it was given, and waits. The receiver must be drained or gone.
+    pub(crate) fn stop(mut self) {
+        self.commands = None;
+        self.bell.ring();
+        if let Some(thread) = self.thread.take() {
+            // A panic was already told.
+            let _ = thread.join();
+        }
+    }
+}

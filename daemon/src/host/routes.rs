@@ -1,0 +1,89 @@
+//! A batch of changes to our routes, and what came of each.
+
+use gateway::{Applied, Change, Hop, Key, Op, PROTOCOL};
+use kernel::netlink::{Netlink, NetlinkError, Route, RouteChange, RouteFilter, RouteKey, Target};
+
+/// Carries the changes out, in order; one outcome each.
+pub(super) fn apply(netlink: &mut Netlink, changes: &[Change]) -> Vec<Applied> {
+    let wanted: Vec<RouteChange> = changes.iter().map(change).collect();
+    let outcomes = netlink.apply(&wanted);
+    let mut applied: Vec<Applied> = changes
+        .iter()
+        .zip(outcomes)
+        .map(|(change, outcome)| judge(netlink, change, outcome))
+        .collect();
+    applied.resize(changes.len(), Applied::Failed("the kernel did not answer".to_owned()));
+    applied
+}
+
+fn change(change: &Change) -> RouteChange {
+    match change.op {
+        Op::Add(hop) => RouteChange::Add(route(change, hop)),
+        Op::Replace { new, .. } => RouteChange::Replace(route(change, new)),
+        Op::Delete(_) => RouteChange::Delete(key(change)),
+    }
+}
+
+fn judge(netlink: &mut Netlink, change: &Change, outcome: Result<(), NetlinkError>) -> Applied {
+    match (change.op, outcome) {
+        (_, Ok(())) => Applied::Done,
+        (Op::Delete(_), Err(NetlinkError::Missing { .. })) => Applied::Done,
+        (_, Err(NetlinkError::Foreign { .. })) => Applied::Foreign,
+        (Op::Add(hop), Err(NetlinkError::Exists)) => occupied(netlink, change, hop),
+        // Another route came into the place of ours meanwhile.
+        (Op::Replace { new, .. }, Err(NetlinkError::Exists)) => occupied(netlink, change, new),
+        // Not every kernel turns one kind of route into another in one step.
+        (Op::Replace { new, .. }, Err(NetlinkError::Refused { .. })) => renew(netlink, change, new),
+        (Op::Add(_) | Op::Replace { .. } | Op::Delete(_), Err(error)) => Applied::Failed(error.to_string()),
+    }
+}
+
+/// Something has the key: ours as wanted, ours but different, or another's?
+fn occupied(netlink: &mut Netlink, change: &Change, hop: Hop) -> Applied {
+    let wanted = route(change, hop);
+    let filter = RouteFilter {
+        table: Some(change.key.table),
+        protocol: None,
+        ipv4: Some(change.key.prefix.is_ipv4()),
+    };
+    let found = match netlink.routes(filter) {
+        Ok(routes) => routes,
+        Err(error) => return Applied::Failed(error.to_string()),
+    };
+    let mut same_place = found.iter().filter(|r| r.prefix == wanted.prefix && r.metric == wanted.metric);
+    match same_place.find(|r| r.protocol == PROTOCOL) {
+        Some(held) if held.target == wanted.target && held.source == wanted.source => Applied::Done,
+        Some(_) => renew(netlink, change, hop),
+        None => Applied::Foreign,
+    }
+}
+
+/// Ours goes, the new one comes: a moment without, where there is no other way.
+fn renew(netlink: &mut Netlink, change: &Change, hop: Hop) -> Applied {
+    let steps = [RouteChange::Delete(key(change)), RouteChange::Add(route(change, hop))];
+    match netlink.apply(&steps).pop() {
+        Some(Ok(())) => Applied::Done,
+        Some(Err(NetlinkError::Exists | NetlinkError::Foreign { .. })) => Applied::Foreign,
+        Some(Err(error)) => Applied::Failed(error.to_string()),
+        None => Applied::Failed("the kernel did not answer".to_owned()),
+    }
+}
+
+fn key(change: &Change) -> RouteKey {
+    let Key { table, prefix } = change.key;
+    RouteKey { prefix, table, protocol: PROTOCOL, metric: change.metric }
+}
+
+fn route(change: &Change, hop: Hop) -> Route {
+    let Key { table, prefix } = change.key;
+    let (target, source) = match hop {
+        Hop::Device { ifindex, gateway: None, source } => (Target::Device(ifindex), source),
+        Hop::Device { ifindex, gateway: Some(via), source } => {
+            // A host route through the underlay follows the default route, whose gateway may itself be
+            // reached only because its link says so.
+            (Target::Gateway { via, device: Some(ifindex), onlink: true }, source)
+        }
+        Hop::Unreachable => (Target::Unreachable, None),
+    };
+    Route { table, metric: change.metric, source, ..Route::new(prefix, PROTOCOL, target) }
+}

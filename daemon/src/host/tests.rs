@@ -1,0 +1,150 @@
+//! Against the running kernel, as root, each test in a namespace of its own.
+
+use std::collections::BTreeSet;
+
+use gateway::{Applied, Change, Hop, Key, KernelView, Op, PROTOCOL, Rules};
+use kernel::netlink::{Address, LinkChange, Netlink, Route, RouteChange, Target};
+use kernel::netns::Namespace;
+use kernel::tun::{self, Tun, TunOptions};
+
+use super::{device, read, routes, rules};
+
+const GATEWAY: [u8; 4] = [192, 0, 2, 254];
+
+/// A namespace with a bridge `wan` that has an address and a default route; its index.
+fn inside(test: impl FnOnce(&mut Netlink, u32) + Send) {
+    let namespace = Namespace::anonymous().unwrap();
+    namespace
+        .run(|| {
+            let mut netlink = Netlink::open().unwrap();
+            netlink.create_bridge("wan").unwrap();
+            let index = netlink.link_by_name("wan").unwrap().unwrap().index;
+            netlink.set_link(index, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
+            netlink.add_address(&Address::new(index, [192, 0, 2, 1].into(), 24)).unwrap();
+            test(&mut netlink, index);
+        })
+        .unwrap();
+}
+
+fn key(prefix: &str) -> Key {
+    Key { table: 254, prefix: prefix.parse().unwrap() }
+}
+
+fn change(prefix: &str, op: Op) -> Change {
+    Change { key: key(prefix), metric: 20, op }
+}
+
+fn device(ifindex: u32) -> Hop {
+    Hop::Device { ifindex, gateway: None, source: None }
+}
+
+fn ours(view: &KernelView) -> Vec<(Key, Hop)> {
+    let mut ours = view.ours.clone();
+    ours.sort_by_key(|(key, _)| *key);
+    ours
+}
+
+#[test]
+fn routes_are_added_replaced_and_deleted_in_both_families_and_read_back() {
+    inside(|netlink, wan| {
+        let via = Hop::Device { ifindex: wan, gateway: Some(GATEWAY.into()), source: Some([192, 0, 2, 1].into()) };
+        let batch = [
+            change("10.0.0.0/8", Op::Add(device(wan))),
+            change("2001:db8::/32", Op::Add(device(wan))),
+            change("198.51.100.1/32", Op::Add(via)),
+        ];
+        assert_eq!(routes::apply(netlink, &batch), [Applied::Done, Applied::Done, Applied::Done]);
+        // Again: they are there as wanted.
+        assert_eq!(routes::apply(netlink, &batch), [Applied::Done, Applied::Done, Applied::Done]);
+        let found = ours(&read::read(netlink).unwrap());
+        assert_eq!(
+            found,
+            [
+                (key("10.0.0.0/8"), device(wan)),
+                (key("198.51.100.1/32"), via),
+                (key("2001:db8::/32"), device(wan)),
+            ]
+        );
+        let replace = |prefix| change(prefix, Op::Replace { old: device(wan), new: Hop::Unreachable });
+        let batch = [replace("10.0.0.0/8"), replace("2001:db8::/32")];
+        assert_eq!(routes::apply(netlink, &batch), [Applied::Done, Applied::Done]);
+        let back = |prefix| change(prefix, Op::Replace { old: Hop::Unreachable, new: device(wan) });
+        let found = ours(&read::read(netlink).unwrap());
+        assert_eq!((found[0].1, found[2].1), (Hop::Unreachable, Hop::Unreachable));
+        assert_eq!(
+            routes::apply(netlink, &[back("10.0.0.0/8"), back("2001:db8::/32")]),
+            [Applied::Done, Applied::Done]
+        );
+        let delete = |prefix| change(prefix, Op::Delete(device(wan)));
+        let batch = [delete("10.0.0.0/8"), delete("2001:db8::/32"), delete("198.51.100.1/32"), delete("10.0.0.0/8")];
+        assert!(routes::apply(netlink, &batch).iter().all(|applied| *applied == Applied::Done));
+        assert_eq!(ours(&read::read(netlink).unwrap()), []);
+    });
+}
+
+#[test]
+fn a_route_of_someone_else_is_left_alone_and_seen() {
+    inside(|netlink, wan| {
+        let foreign = Route { metric: 20, ..Route::new("10.0.0.0/8".parse().unwrap(), 186, Target::Device(wan)) };
+        assert_eq!(netlink.apply(&[RouteChange::Add(foreign)]), [Ok(())]);
+        let outcome = routes::apply(
+            netlink,
+            &[
+                change("10.0.0.0/8", Op::Add(Hop::Unreachable)),
+                change("10.0.0.0/8", Op::Replace { old: device(wan), new: Hop::Unreachable }),
+                change("10.0.0.0/8", Op::Delete(device(wan))),
+            ],
+        );
+        assert_eq!(outcome, [Applied::Foreign, Applied::Foreign, Applied::Done]);
+        let view = read::read(netlink).unwrap();
+        assert!(view.ours.is_empty());
+        let seen = view.underlay.routes.iter().find(|route| route.protocol == 186).unwrap();
+        assert_eq!((seen.ifindex, seen.metric, seen.prefix), (wan, 20, key("10.0.0.0/8").prefix));
+        assert!(view.underlay.is_local([192, 0, 2, 1].into()));
+        assert_eq!(view.underlay.links[&wan].name, "wan");
+    });
+}
+
+#[test]
+fn a_route_of_ours_that_differs_is_put_right() {
+    inside(|netlink, wan| {
+        let stale = change("10.0.0.0/8", Op::Add(Hop::Unreachable));
+        assert_eq!(routes::apply(netlink, &[stale]), [Applied::Done]);
+        assert_eq!(routes::apply(netlink, &[change("10.0.0.0/8", Op::Add(device(wan)))]), [Applied::Done]);
+        assert_eq!(ours(&read::read(netlink).unwrap()), [(key("10.0.0.0/8"), device(wan))]);
+    });
+}
+
+#[test]
+fn rules_come_once_follow_the_table_and_go() {
+    inside(|netlink, _| {
+        let ours = |netlink: &mut Netlink| {
+            let all = netlink.rules().unwrap();
+            all.into_iter().filter(|rule| rule.protocol == PROTOCOL).collect::<Vec<_>>()
+        };
+        for table in [1000, 1000, 7] {
+            rules::apply(netlink, Rules::Install { table, mark: 0xc0de }).unwrap();
+            let found = ours(netlink);
+            assert_eq!(found.len(), 6);
+            assert_eq!(found.iter().filter(|rule| rule.table == table).count(), 2);
+            assert!(found.iter().any(|rule| rule.mark == Some((0xc0de, u32::MAX)) && rule.table == 254));
+        }
+        rules::apply(netlink, Rules::Remove { table: 7 }).unwrap();
+        assert_eq!(ours(netlink), []);
+    });
+}
+
+#[test]
+fn the_sweep_takes_what_nobody_has_open_and_nobody_wants() {
+    inside(|netlink, _| {
+        for name in ["kept0", "left0"] {
+            drop(Tun::open(netlink, &TunOptions::new(name)).unwrap());
+        }
+        let held = Tun::open(netlink, &TunOptions::new("held0")).unwrap();
+        device::sweep(netlink, &BTreeSet::from(["kept0".to_owned()]));
+        let mut names: Vec<String> = tun::ours(netlink).unwrap().into_iter().map(|link| link.name).collect();
+        names.sort();
+        assert_eq!(names, ["held0", "kept0"]);
+        drop(held);
+    });
+}

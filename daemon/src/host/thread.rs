@@ -1,0 +1,178 @@
+//! The loop of the host thread.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use kernel::epoll::{Bell, Epoll, Interest};
+use kernel::netlink::{Interest as Groups, Monitor, Netlink};
+use tokio::sync::mpsc::Sender;
+use tunnel::TunnelId;
+
+use super::watch::Watch;
+use super::{Command, Done, device, read, routes, rules};
+use crate::worker::Devices;
+
+const BELL: u64 = 0;
+const MONITOR: u64 = 1;
+/// Changes of the host are gathered for so long before it is read anew.
+const GATHER: Duration = Duration::from_millis(100);
+/// Announcements taken in one go, so that a flood of them does not keep commands waiting.
+const EVENTS: usize = 4096;
+
+/// The thread's own.
+pub(super) struct Thread {
+    netlink: Netlink,
+    monitor: Monitor,
+    epoll: Epoll,
+    bell: Arc<Bell>,
+    inbox: Receiver<Command>,
+    outcomes: Sender<Done>,
+    workers: Devices,
+    /// The open devices: index and name.
+    devices: BTreeMap<TunnelId, (u32, String)>,
+    watch: Watch,
+    /// When to read the kernel, because it changed.
+    due: Option<Instant>,
+}
+
+impl Thread {
+    pub(super) fn new(
+        netlink: Netlink,
+        workers: Devices,
+        inbox: Receiver<Command>,
+        bell: Arc<Bell>,
+        outcomes: Sender<Done>,
+    ) -> io::Result<Self> {
+        // Before the first read, so that nothing is missed between the two.
+        let monitor = Monitor::open(Groups { links: true, addresses: true, routes: true, rules: true })?;
+        let epoll = Epoll::new()?;
+        epoll.add(&*bell, BELL, Interest::READ)?;
+        epoll.add(&monitor, MONITOR, Interest::READ)?;
+        Ok(Self {
+            netlink,
+            monitor,
+            epoll,
+            bell,
+            inbox,
+            outcomes,
+            workers,
+            devices: BTreeMap::new(),
+            watch: Watch::default(),
+            due: None,
+        })
+    }
+
+    /// Starts the thread. If it panics, the control thread hears of it.
+    pub(super) fn spawn(mut self, kept: BTreeSet<String>) -> io::Result<JoinHandle<()>> {
+        let last_words = self.outcomes.clone();
+        Builder::new().name("host".to_owned()).spawn(move || {
+            let why = match catch_unwind(AssertUnwindSafe(|| self.run(&kept))) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => crate::worker::words(panic.as_ref()),
+            };
+            // It fails when the control thread is gone itself.
+            let _ = last_words.blocking_send(Done::Died(why));
+        })
+    }
+
+    fn run(&mut self, kept: &BTreeSet<String>) -> io::Result<()> {
+        device::sweep(&mut self.netlink, kept);
+        let mut ready = Vec::with_capacity(2);
+        loop {
+            #[expect(clippy::disallowed_methods, reason = "the shell reads the clock")]
+            let now = Instant::now();
+            if self.due.is_some_and(|due| due <= now) {
+                self.read();
+            }
+            let wait = self.due.map(|due| due.saturating_duration_since(now));
+            self.epoll.wait(&mut ready, wait)?;
+            if ready.iter().any(|one| one.token == MONITOR) {
+                self.listen(now)?;
+            }
+            if ready.iter().any(|one| one.token == BELL) && !self.obey(now)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Carries out the commands that wait, in order; `false` when the other end is gone.
+    fn obey(&mut self, now: Instant) -> io::Result<bool> {
+        self.bell.hush();
+        let mut asked = false;
+        loop {
+            match self.inbox.try_recv() {
+                // Several questions at once have one answer, behind everything that was to be done before.
+                Ok(Command::Read) => asked = true,
+                Ok(command) => self.carry_out(command, now)?,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Ok(false),
+            }
+        }
+        if asked {
+            self.read();
+        }
+        Ok(true)
+    }
+
+    fn carry_out(&mut self, command: Command, now: Instant) -> io::Result<()> {
+        match command {
+            Command::Device(tunnel, change) => {
+                let done = device::carry_out(
+                    &mut self.netlink,
+                    &self.workers,
+                    &mut self.devices,
+                    tunnel,
+                    change,
+                );
+                if let Some(done) = done {
+                    self.tell(done);
+                }
+            }
+            Command::Routes(changes) => {
+                let applied = routes::apply(&mut self.netlink, &changes);
+                // What we did ourselves is announced before it is answered, and is no news.
+                self.watch.expect(&changes);
+                self.listen(now)?;
+                self.watch.expect_nothing();
+                self.tell(Done::Routes(applied));
+            }
+            Command::Rules(rules) => {
+                if let Err(error) = rules::apply(&mut self.netlink, rules) {
+                    tracing::error!(%error, "the policy rules could not be changed");
+                }
+            }
+            Command::Read => self.read(),
+        }
+        Ok(())
+    }
+
+    /// Takes in what the kernel announced; news makes a reading due.
+    fn listen(&mut self, now: Instant) -> io::Result<()> {
+        for _ in 0..EVENTS {
+            let Some(event) = self.monitor.next_event()? else { return Ok(()) };
+            if self.watch.is_news(&event) && self.due.is_none() {
+                self.due = Some(now + GATHER);
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) {
+        self.due = None;
+        match read::read(&mut self.netlink) {
+            Ok(view) => self.tell(Done::Kernel(view)),
+            Err(error) => tracing::error!(%error, "the host's network could not be read"),
+        }
+    }
+
+    fn tell(&self, done: Done) {
+        // It fails when the control thread is gone, which ends this thread too.
+        let _ = self.outcomes.blocking_send(done);
+    }
+}

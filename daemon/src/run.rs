@@ -1,0 +1,257 @@
+//! `causeway run`: the one loop. Inputs from every source go into the gateway, its effects to the shell.
+//!
+//! ```text
+//! port 500 ─────────────┐                     ┌─> IKE sender, key-exchange pool, resolver
+//! workers (reports) ────┤                     ├─> published table ─> workers
+//! host thread (netlink) ┼─> this loop: Gateway┼─> host thread
+//! BGP tasks ────────────┤   and Shell         ├─> BGP tasks
+//! control socket tasks ─┤                     └─> control socket tasks
+//! pool (outcomes), time, signals ─┘
+//! ```
+//! Every channel in is bounded; the loop takes one input a turn from whichever source is ready.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use config::Routes;
+use gateway::{Gateway, Input, OUTER_MARK, Stream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::host::{self, Host};
+use crate::io::bgp::{self, Connections};
+use crate::io::control::{self, Asked};
+use crate::shell::{Outcome, Parts, Shell};
+use crate::sockets::{self, IkeSocket, Sockets};
+use crate::worker::{Uplink, Upward, Workers};
+use crate::{logging, start};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs until told to stop.
+pub(crate) fn run(file: &Path) -> ExitCode {
+    let recent = logging::start();
+    let plan = match start::load(file) {
+        Ok(plan) => plan,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::FAILURE;
+        }
+    };
+    start::confine();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("causeway: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async { serve(file, plan, recent).await });
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            eprintln!("causeway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything the loop hears from.
+struct Sources {
+    ike: Vec<AsyncFd<IkeSocket>>,
+    uplink: Uplink,
+    host: mpsc::Receiver<host::Done>,
+    bgp: mpsc::Receiver<bgp::Event>,
+    asked: mpsc::Receiver<Asked>,
+    outcomes: mpsc::Receiver<Outcome>,
+}
+
+async fn serve(file: &Path, plan: config::Plan, recent: logging::Recent) -> Result<(), Failure> {
+    for warning in &plan.warnings {
+        tracing::warn!("{}:{warning}", file.display());
+    }
+    let plan = plan.gateway;
+    let path = plan.control.socket.clone();
+    let (_socket, asked) = control::open(&path).map_err(|error| format!("control socket {}: {error}", path.display()))?;
+    let mark = (plan.routes.table != Routes::MAIN).then_some(OUTER_MARK);
+    let Sockets { ike, workers, sender, notes, views } = sockets::open(worker_count(), mark)?;
+    for note in notes {
+        tracing::info!("{note}");
+    }
+    #[expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
+    let origin = Instant::now();
+    let publisher = tunnel::publish::Publisher::default();
+    let (workers, uplink) = Workers::start(workers, &publisher.reader(), origin)?;
+    let kept: BTreeSet<String> = plan.tunnels.values().map(|tunnel| tunnel.interface.name.clone()).collect();
+    let (host, done) = Host::start(kept, workers.devices())?;
+    let (connections, streams) = Connections::new(mark);
+    let parts = Parts {
+        ike: sender,
+        host,
+        workers,
+        publisher,
+        connections,
+        sockets: views,
+        recent,
+        file: file.to_owned(),
+    };
+    let (mut shell, outcomes) = Shell::new(parts);
+    let ike = ike
+        .into_iter()
+        .map(crate::io::watch)
+        .collect::<Result<_, _>>()?;
+    let mut gateway = Gateway::new(plan, start::seed()?, origin);
+    shell.drain(&mut gateway);
+    let sources = Sources { ike, uplink, host: done, bgp: streams, asked, outcomes };
+    let outcome = turn(&mut gateway, &mut shell, sources).await;
+    let Shell { host, workers, .. } = shell;
+    host.stop();
+    workers.stop();
+    outcome
+}
+
+/// One worker a core; the kernel deals flows of different peers among them.
+fn worker_count() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+async fn turn(gateway: &mut Gateway, shell: &mut Shell, mut sources: Sources) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut watchdog = tokio::time::interval(watchdog_interval());
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+    tracing::info!("ready");
+    while !shell.stopped {
+        let deadline = gateway.poll_timeout().map(tokio::time::Instant::from_std);
+        let input = tokio::select! {
+            ready = readable(&sources.ike) => {
+                receive_ike(&mut sources.ike, ready, gateway, shell);
+                None
+            }
+            told = sources.uplink.recv() => Some(upward(told)?),
+            done = sources.host.recv() => Some(host_done(done, shell)?),
+            event = sources.bgp.recv() => event.and_then(|event| stream(event, gateway, shell)),
+            asked = sources.asked.recv() => asked.and_then(|asked| shell.ask(asked, gateway)),
+            outcome = sources.outcomes.recv() => outcome.map(|outcome| outcome()),
+            () = sleep_until(deadline) => Some(Input::Time),
+            _ = watchdog.tick() => {
+                let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]);
+                shell.publisher.collect();
+                None
+            }
+            _ = terminate.recv() => Some(stopping()),
+            _ = interrupt.recv() => Some(stopping()),
+            _ = hangup.recv() => {
+                shell.reload = Some(None);
+                None
+            }
+        };
+        if let Some(input) = input {
+            give(gateway, shell, input);
+        }
+        if let Some(request) = shell.reload.take() {
+            let input = shell.read_config(request);
+            give(gateway, shell, input);
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn give(gateway: &mut Gateway, shell: &mut Shell, input: Input<'_>) {
+    #[expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
+    gateway.handle(input, Instant::now());
+    shell.drain(gateway);
+}
+
+fn stopping() -> Input<'static> {
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
+    Input::Stop
+}
+
+/// Half of what systemd allows; a second where it does not watch.
+fn watchdog_interval() -> Duration {
+    let mut microseconds = 0;
+    if sd_notify::watchdog_enabled(false, &mut microseconds) {
+        Duration::from_micros(microseconds / 2)
+    } else {
+        Duration::from_secs(1)
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Which of the port-500 sockets has something.
+async fn readable(sockets: &[AsyncFd<IkeSocket>]) -> usize {
+    let waits = sockets.iter().map(|socket| Box::pin(socket.readable()));
+    let mut waits: Vec<_> = waits.collect();
+    std::future::poll_fn(|context| {
+        for (index, wait) in waits.iter_mut().enumerate() {
+            if wait.as_mut().poll(context).is_ready() {
+                return std::task::Poll::Ready(index);
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+/// One batch of one socket, so that no source starves the others.
+fn receive_ike(sockets: &mut [AsyncFd<IkeSocket>], ready: usize, gateway: &mut Gateway, shell: &mut Shell) {
+    let Some(socket) = sockets.get_mut(ready) else { return };
+    let received = socket.try_io_mut(Interest::READABLE, |socket| {
+        let mut messages = Vec::new();
+        let count = socket.receive(|local, remote, bytes| messages.push((local, remote, bytes.to_vec())))?;
+        if count == 0 { Err(std::io::ErrorKind::WouldBlock.into()) } else { Ok(messages) }
+    });
+    for (local, remote, bytes) in received.unwrap_or_default() {
+        give(gateway, shell, Input::Ike { path: gateway::Path { local, remote }, bytes: &bytes });
+    }
+}
+
+fn upward(told: Upward) -> Result<Input<'static>, Failure> {
+    match told {
+        Upward::Report(report) => Ok(Input::Report(report)),
+        Upward::PathMtu { remote, mtu } => Ok(Input::PathMtu { remote, mtu }),
+        Upward::Died { worker, why } => Err(format!("datapath thread {worker} died: {why}").into()),
+    }
+}
+
+fn host_done(done: Option<host::Done>, shell: &mut Shell) -> Result<Input<'static>, Failure> {
+    let done = done.ok_or("the host thread is gone")?;
+    if let host::Done::Device { tunnel, outcome: Ok(ready) } = &done {
+        shell.offloads.insert(*tunnel, ready.offloads.clone());
+    }
+    Ok(done.into_input().map_err(|why| format!("the host thread died: {why}"))?)
+}
+
+fn stream(event: bgp::Event, gateway: &mut Gateway, shell: &mut Shell) -> Option<Input<'static>> {
+    let stream = match event {
+        bgp::Event::Connected { conn, local, remote } => Stream::Connected { conn, local, remote },
+        bgp::Event::ConnectFailed { conn, error } => Stream::ConnectFailed { conn, error },
+        bgp::Event::Accepted { tunnel, stream, local, remote } => {
+            let conn = gateway.next_conn();
+            shell.connections.adopt(conn, stream);
+            Stream::Accepted { tunnel, conn, local, remote }
+        }
+        bgp::Event::Received { conn, bytes } => {
+            give(gateway, shell, Input::Stream(Stream::Received { conn, bytes: &bytes }));
+            return None;
+        }
+        bgp::Event::Written { conn, count } => Stream::Written { conn, count },
+        bgp::Event::Closed { conn } => Stream::Closed { conn },
+    };
+    Some(Input::Stream(stream))
+}

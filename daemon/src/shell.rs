@@ -1,0 +1,200 @@
+//! Carries out the gateway's effects: each is started here and reports back to the loop.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use control::view::Offload;
+use control::{Answer, Request};
+use gateway::{Effect, Facts, Gateway, Input, Level, Line, RequestId, TunnelId};
+use tokio::sync::mpsc;
+
+use crate::host::{Command, Host};
+use crate::io::bgp::Connections;
+use crate::io::control::{Asked, REPLIES, Reply};
+use crate::logging::Recent;
+use crate::sockets::{IkeSender, SocketViews};
+use crate::start;
+use crate::worker::Workers;
+
+/// Outcomes of work and look-ups that may wait for the loop.
+const OUTCOMES: usize = 256;
+
+/// What comes back from other threads.
+pub(crate) type Outcome = Box<dyn FnOnce() -> Input<'static> + Send>;
+
+/// Everything effects are carried out with.
+pub(crate) struct Shell {
+    pub(crate) ike: IkeSender,
+    pub(crate) host: Host,
+    pub(crate) workers: Workers,
+    pub(crate) publisher: tunnel::publish::Publisher,
+    pub(crate) connections: Connections,
+    pub(crate) sockets: SocketViews,
+    pub(crate) offloads: BTreeMap<TunnelId, Vec<Offload>>,
+    pub(crate) recent: Recent,
+    file: PathBuf,
+    outcomes: mpsc::Sender<Outcome>,
+    asked: HashMap<RequestId, mpsc::Sender<Reply>>,
+    next_request: u64,
+    /// The configuration asks to be read: done by the loop, which owns the gateway.
+    pub(crate) reload: Option<Option<RequestId>>,
+    pub(crate) stopped: bool,
+}
+
+/// What a shell is made of.
+pub(crate) struct Parts {
+    pub(crate) ike: IkeSender,
+    pub(crate) host: Host,
+    pub(crate) workers: Workers,
+    pub(crate) publisher: tunnel::publish::Publisher,
+    pub(crate) connections: Connections,
+    pub(crate) sockets: SocketViews,
+    pub(crate) recent: Recent,
+    pub(crate) file: PathBuf,
+}
+
+impl Shell {
+    pub(crate) fn new(parts: Parts) -> (Self, mpsc::Receiver<Outcome>) {
+        let (outcomes, receiver) = mpsc::channel(OUTCOMES);
+        let Parts { ike, host, workers, publisher, connections, sockets, recent, file } = parts;
+        let shell = Self {
+            ike,
+            host,
+            workers,
+            publisher,
+            connections,
+            sockets,
+            recent,
+            file,
+            outcomes,
+            offloads: BTreeMap::new(),
+            asked: HashMap::new(),
+            next_request: 0,
+            reload: None,
+            stopped: false,
+        };
+        (shell, receiver)
+    }
+
+    /// Carries out all that waits.
+    pub(crate) fn drain(&mut self, gateway: &mut Gateway) {
+        while let Some(effect) = gateway.poll_effect() {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::SendIke(message) => {
+                let path = message.path;
+                let sent = self.ike.send(path.local, path.remote, &message.bytes, message.keepalive);
+                if let Err(error) = sent {
+                    tracing::debug!(remote = %path.remote, ?error, "IKE message not sent");
+                }
+            }
+            Effect::Work(id, work) => self.start(move || {
+                let outcome = work.perform();
+                Box::new(move || Input::Work(id, outcome))
+            }),
+            Effect::Resolve { tunnel, name } => self.start(move || {
+                let outcome = resolve(&name);
+                Box::new(move || Input::Resolved { tunnel, outcome })
+            }),
+            Effect::Publish(table) => {
+                self.publisher.publish(table);
+                self.workers.devices().nudge();
+            }
+            Effect::Stream(op) => self.connections.perform(op),
+            Effect::Answer(request, answer) => self.answer(request, answer),
+            Effect::Capture { request, tunnel } => self.capture(request, tunnel),
+            Effect::ReadConfig(request) => self.reload = Some(request),
+            Effect::Log(line) => log(&line),
+            Effect::Stopped => self.stopped = true,
+            host => {
+                if let Ok(command) = Command::from_effect(host) {
+                    self.host.command(command);
+                }
+            }
+        }
+    }
+
+    /// Does something that takes time on a thread of the pool.
+    fn start(&self, task: impl FnOnce() -> Outcome + Send + 'static) {
+        let outcomes = self.outcomes.clone();
+        tokio::task::spawn_blocking(move || {
+            // The loop only ever lets go of its end when the process ends.
+            let _ = outcomes.blocking_send(task());
+        });
+    }
+
+    /// A client's request becomes the gateway's, but for what only the shell has.
+    pub(crate) fn ask(&mut self, asked: Asked, gateway: &mut Gateway) -> Option<Input<'static>> {
+        if let Request::Log { lines } = asked.request {
+            let answer = Answer::Log(self.recent.last(lines));
+            let _ = asked.replies.try_send(Reply::Answer(Box::new(answer)));
+            return None;
+        }
+        if asked.request == Request::Interfaces {
+            gateway.set_facts(self.facts());
+        }
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        self.asked.insert(id, asked.replies);
+        Some(Input::Request(id, asked.request))
+    }
+
+    fn facts(&self) -> Facts {
+        Facts {
+            interfaces: self.offloads.clone(),
+            sockets: self.sockets.read(),
+            drops: self.workers.drops(),
+        }
+    }
+
+    fn answer(&mut self, request: RequestId, answer: Answer) {
+        if let Some(replies) = self.asked.remove(&request) {
+            // A client that left does not hear it.
+            let _ = replies.try_send(Reply::Answer(Box::new(answer)));
+        }
+    }
+
+    fn capture(&mut self, request: RequestId, tunnel: TunnelId) {
+        let Some(replies) = self.asked.remove(&request) else { return };
+        let _ = replies.try_send(Reply::Answer(Box::new(Answer::Capturing { interface: format!("{}", tunnel.0) })));
+        let (sink, mut packets) = mpsc::channel::<Vec<u8>>(REPLIES);
+        self.workers.devices().capture(tunnel, &sink);
+        tokio::spawn(async move {
+            while let Some(packet) = packets.recv().await {
+                if replies.send(Reply::Packet(packet)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// The file read again, as the input it becomes.
+    pub(crate) fn read_config(&self, request: Option<RequestId>) -> Input<'static> {
+        let outcome = start::load(&self.file).map(|plan| Box::new(plan.gateway));
+        Input::Reload(request, outcome)
+    }
+}
+
+fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
+    let found = (name, 0).to_socket_addrs().map_err(|error| error.to_string())?;
+    Ok(found.map(|address| address.ip()).collect())
+}
+
+/// One line with its fields.
+fn log(line: &Line) {
+    let tunnel = line.tunnel.as_deref().unwrap_or_default();
+    let text = line.text.as_str();
+    match (line.level, line.spi) {
+        (Level::Warn, None) => tracing::warn!(tunnel, "{text}"),
+        (Level::Info, None) => tracing::info!(tunnel, "{text}"),
+        (Level::Debug, None) => tracing::debug!(tunnel, "{text}"),
+        (Level::Warn, Some(spi)) => tracing::warn!(tunnel, spi = format!("{spi:08x}"), "{text}"),
+        (Level::Info, Some(spi)) => tracing::info!(tunnel, spi = format!("{spi:08x}"), "{text}"),
+        (Level::Debug, Some(spi)) => tracing::debug!(tunnel, spi = format!("{spi:08x}"), "{text}"),
+    }
+}

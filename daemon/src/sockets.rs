@@ -1,0 +1,273 @@
+//! The outer sockets: IKE on ports 500 and 4500, ESP in UDP on 4500, ESP as IP protocol 50.
+//!
+//! All are opened before the first message leaves and bound to every address of their family; which address
+//! a packet came to, and leaves from, is packet info. Port 500 belongs to the control thread, the others to
+//! the workers; an IKE message on port 4500 goes out over a worker's socket.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
+
+use control::view;
+use kernel::datagram::{RecvRing, SendFailure, Source};
+use kernel::procnet;
+use kernel::raw::{EspOptions, EspSocket, Family};
+use kernel::udp::{UdpOptions, UdpSocket};
+
+/// IKE (RFC 7296 section 2).
+const IKE: u16 = 500;
+/// IKE and ESP through a translator (RFC 3948).
+const NAT: u16 = 4500;
+/// ESP (RFC 4303 section 2).
+const ESP: u8 = 50;
+/// Slots for messages on port 500; one is at most a datagram.
+const IKE_SLOTS: usize = 16;
+const IKE_SLOT: usize = 65_536;
+
+/// Why the sockets could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}{held}")]
+pub(crate) struct SocketsError {
+    what: String,
+    source: io::Error,
+    /// Who holds it, in words; empty when unknown.
+    held: String,
+}
+
+/// All outer sockets.
+pub(crate) struct Sockets {
+    /// Port 500, one a family: for the control thread.
+    pub(crate) ike: Vec<IkeSocket>,
+    /// One share a worker.
+    pub(crate) workers: Vec<WorkerSockets>,
+    /// Sends IKE messages on either port.
+    pub(crate) sender: IkeSender,
+    /// What is missing on this host and why, for the log.
+    pub(crate) notes: Vec<String>,
+    /// For `show interfaces`.
+    pub(crate) views: SocketViews,
+}
+
+/// What one worker sends and receives through.
+pub(crate) struct WorkerSockets {
+    /// Port 4500, one a family.
+    pub(crate) udp: Vec<Arc<UdpSocket>>,
+    /// Protocol 50, one a family, shared by all workers for sending.
+    pub(crate) esp: Vec<Arc<EspSocket>>,
+    /// Does this worker receive from them? A raw socket hears everything, so one worker does.
+    pub(crate) hears_esp: bool,
+}
+
+/// Opens all of them for `workers` (at least 1) workers. `mark` is that of every outer packet where learned
+/// routes have a table of their own.
+///
+/// A host without IPv6 gets the IPv4 sockets alone, with a note. Must run in the daemon's network namespace.
+pub(crate) fn open(workers: usize, mark: Option<u32>) -> Result<Sockets, SocketsError> {
+    let workers = workers.max(1);
+    let mut notes = Vec::new();
+    // Port 500 first: it is never shared, so a second daemon stops here.
+    let ike = both(&mut notes, |any| bind(any, IKE, mark, false))?;
+    let mut shares: Vec<Vec<Arc<UdpSocket>>> = (0..workers).map(|_| Vec::new()).collect();
+    for share in &mut shares {
+        for socket in &ike {
+            share.push(Arc::new(bind(socket.local().ip(), NAT, mark, workers > 1)?));
+        }
+    }
+    let esp: Vec<Arc<EspSocket>> = ike
+        .iter()
+        .map(|socket| raw(socket.local().ip(), mark).map(Arc::new))
+        .collect::<Result<_, _>>()?;
+    let ike: Vec<Arc<UdpSocket>> = ike.into_iter().map(Arc::new).collect();
+    let nat = shares.first().cloned().unwrap_or_default();
+    let views = SocketViews { udp: ike.iter().chain(shares.iter().flatten()).cloned().collect(), esp: esp.clone() };
+    Ok(Sockets {
+        sender: IkeSender { ike: ike.clone(), nat },
+        ike: ike.into_iter().map(IkeSocket::new).collect(),
+        workers: shares
+            .into_iter()
+            .enumerate()
+            .map(|(number, udp)| WorkerSockets { udp, esp: esp.clone(), hears_esp: number == 0 })
+            .collect(),
+        notes,
+        views,
+    })
+}
+
+/// IPv4 must open; IPv6 may be missing on the host.
+fn both(
+    notes: &mut Vec<String>,
+    open: impl Fn(IpAddr) -> Result<UdpSocket, SocketsError>,
+) -> Result<Vec<UdpSocket>, SocketsError> {
+    let mut found = vec![open(Ipv4Addr::UNSPECIFIED.into())?];
+    match open(Ipv6Addr::UNSPECIFIED.into()) {
+        Ok(socket) => found.push(socket),
+        Err(error) if no_ipv6(&error.source) => {
+            notes.push(format!("no IPv6 on this host ({}): outer packets are IPv4 alone", error.source));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(found)
+}
+
+/// EAFNOSUPPORT: no IPv6 in the kernel. EADDRNOTAVAIL: switched off (`disable_ipv6`).
+fn no_ipv6(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+fn bind(any: IpAddr, port: u16, mark: Option<u32>, reuse_port: bool) -> Result<UdpSocket, SocketsError> {
+    let address = SocketAddr::new(any, port);
+    let options = UdpOptions {
+        mark,
+        reuse_port,
+        offload: port == NAT,
+        path_errors: port == NAT,
+        ..UdpOptions::new(address)
+    };
+    UdpSocket::bind(&options).map_err(|source| SocketsError {
+        what: format!("UDP {address}"),
+        held: if source.kind() == io::ErrorKind::AddrInUse { holders(port) } else { String::new() },
+        source,
+    })
+}
+
+fn raw(any: IpAddr, mark: Option<u32>) -> Result<EspSocket, SocketsError> {
+    let family = if any.is_ipv4() { Family::V4 } else { Family::V6 };
+    let options = EspOptions { mark, path_errors: true, ..EspOptions::new(family) };
+    EspSocket::open(&options).map_err(|source| SocketsError {
+        what: format!("IP protocol {ESP} on {any}"),
+        source,
+        held: String::new(),
+    })
+}
+
+fn holders(port: u16) -> String {
+    let found = procnet::udp_holders(&[port]).unwrap_or_default();
+    let mut names: Vec<String> = found.into_iter().flat_map(|holder| holder.processes).collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() { String::new() } else { format!(" (held by {})", names.join(", ")) }
+}
+
+/// A port-500 socket with the memory it receives into.
+pub(crate) struct IkeSocket {
+    socket: Arc<UdpSocket>,
+    ring: RecvRing,
+}
+
+impl IkeSocket {
+    fn new(socket: Arc<UdpSocket>) -> Self {
+        Self { socket, ring: RecvRing::new(IKE_SLOTS, IKE_SLOT) }
+    }
+
+    /// Hands what waits to `take` as (our address, the sender's, the message), one batch of at most 16;
+    /// answers how many there were, 0 when nothing waits.
+    pub(crate) fn receive(&mut self, mut take: impl FnMut(SocketAddr, SocketAddr, &[u8])) -> io::Result<usize> {
+        let port = self.socket.local().port();
+        let count = self.socket.recv_batch(&mut self.ring)?;
+        for message in self.ring.messages() {
+            let local = SocketAddr::new(message.destination, port);
+            for bytes in message.bytes.chunks(message.segment) {
+                take(local, message.source, bytes);
+            }
+        }
+        Ok(count)
+    }
+}
+
+impl AsFd for IkeSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for IkeSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// Sends IKE messages; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct IkeSender {
+    ike: Vec<Arc<UdpSocket>>,
+    nat: Vec<Arc<UdpSocket>>,
+}
+
+impl IkeSender {
+    /// Sends one message from `local`, whose port chooses the socket: on 4500 the non-ESP marker goes
+    /// before it, unless it is a NAT keepalive.
+    pub(crate) fn send(
+        &self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        bytes: &[u8],
+        keepalive: bool,
+    ) -> Result<(), SendFailure> {
+        let source = (!local.ip().is_unspecified()).then_some(Source { address: local.ip(), ifindex: 0 });
+        let marked = local.port() == NAT && !keepalive;
+        let sockets = if local.port() == NAT { &self.nat } else { &self.ike };
+        let same_family = |socket: &&Arc<UdpSocket>| socket.local().is_ipv4() == remote.is_ipv4();
+        let Some(socket) = sockets.iter().find(same_family) else {
+            const ENETUNREACH: i32 = 101;
+            return Err(SendFailure::Unreachable(ENETUNREACH));
+        };
+        if marked {
+            let message = [&tunnel::demux::NON_ESP_MARKER[..], bytes].concat();
+            socket.send_one(remote, source, 0, &message)
+        } else {
+            socket.send_one(remote, source, 0, bytes)
+        }
+    }
+}
+
+/// What `show interfaces` says of the sockets.
+#[derive(Clone)]
+pub(crate) struct SocketViews {
+    udp: Vec<Arc<UdpSocket>>,
+    esp: Vec<Arc<EspSocket>>,
+}
+
+impl SocketViews {
+    /// Every socket with its offloads as they are now.
+    pub(crate) fn read(&self) -> Vec<view::Socket> {
+        let udp = self.udp.iter().map(|socket| {
+            let local = socket.local();
+            view::Socket { name: format!("udp {local}"), offloads: udp_offloads(socket, local.port() == NAT) }
+        });
+        let esp = self.esp.iter().map(|socket| {
+            let any = match socket.family() {
+                Family::V4 => "0.0.0.0",
+                Family::V6 => "::",
+            };
+            let why = "nothing segments or joins IP protocol 50; UDP encapsulation can be batched";
+            view::Socket { name: format!("esp {any}"), offloads: vec![off("gso", why), off("gro", why)] }
+        });
+        udp.chain(esp).collect()
+    }
+}
+
+fn udp_offloads(socket: &UdpSocket, carries_esp: bool) -> Vec<view::Offload> {
+    if !carries_esp {
+        let why = "IKE messages alone";
+        return vec![off("gso", why), off("gro", why)];
+    }
+    let gso = if socket.uses_gso() {
+        on("gso")
+    } else {
+        off("gso", "this kernel or the device it leaves by cannot segment UDP")
+    };
+    let gro = if socket.uses_gro() { on("gro") } else { off("gro", "this kernel cannot join UDP") };
+    vec![gso, gro]
+}
+
+/// An offload that is on.
+pub(crate) fn on(name: &str) -> view::Offload {
+    view::Offload { name: name.to_owned(), on: true, why: None }
+}
+
+/// An offload that is off, and why.
+pub(crate) fn off(name: &str, why: &str) -> view::Offload {
+    view::Offload { name: name.to_owned(), on: false, why: Some(why.to_owned()) }
+}

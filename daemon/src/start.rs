@@ -1,0 +1,44 @@
+//! What happens before the loop: the file, its secrets, our own powers.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use config::{Plan, ThisHost};
+use kernel::privilege;
+
+/// The longest configuration file, octets.
+const MAX_FILE: u64 = 16 << 20;
+
+/// Reads the configuration file with everything it names; the error is ready to print.
+pub(crate) fn load(path: &Path) -> Result<Plan, String> {
+    let text = read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let host = ThisHost::new(path, credentials);
+    config::load(&path.display().to_string(), &text, &host).map_err(|errors| errors.to_string())
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let length = std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+    if u64::try_from(length).is_ok_and(|length| length > MAX_FILE) {
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "longer than 16 MB"));
+    }
+    Ok(text)
+}
+
+/// No core files with keys in them, and no more power than the work needs.
+pub(crate) fn confine() {
+    if let Err(error) = privilege::no_core_dumps() {
+        tracing::warn!(%error, "core dumps cannot be switched off");
+    }
+    if let Err(error) = privilege::keep_only(&privilege::Capability::DAEMON) {
+        tracing::warn!(%error, "capabilities cannot be given up");
+    }
+}
+
+/// 32 octets of the kernel's randomness.
+pub(crate) fn seed() -> std::io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(seed)
+}

@@ -1,0 +1,282 @@
+//! A worker's outer sockets, and its way upward.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use kernel::datagram::{PathError, PathErrorKind, RecvRing, Run, SendArena, SendFailure, Source};
+use kernel::raw::{EspSocket, Family};
+use kernel::udp::UdpSocket;
+use tokio::sync::mpsc::Sender;
+use tunnel::{Drop, OuterPath, Report, Reports, SendBatch, Tick};
+
+use super::counters::{Counters, Loss};
+use super::{REPORTS, Upward};
+use crate::sockets::WorkerSockets;
+
+/// Slots of protocol 50; nothing joins its packets, but one may be reassembled from fragments.
+const ESP_SLOTS: usize = 64;
+const ESP_SLOT: usize = 65_536;
+/// Reports of the error queue read in one go.
+const ERRORS: usize = 64;
+/// Reports gathered in one step.
+const GATHERED: usize = 256;
+/// The same path MTU is told again after so many milliseconds.
+const MTU_PAUSE: u64 = 1000;
+/// Peers whose path MTU is remembered as told.
+const MTU_PAUSES: usize = 32;
+
+/// One outer socket.
+pub(super) enum Outer {
+    Udp(Arc<UdpSocket>),
+    Esp(Arc<EspSocket>),
+}
+
+impl Outer {
+    /// Does it carry packets of this path?
+    fn carries(&self, path: &OuterPath) -> bool {
+        match (self, path) {
+            (Self::Udp(socket), OuterPath::Udp { remote, .. }) => socket.local().is_ipv4() == remote.is_ipv4(),
+            (Self::Esp(socket), OuterPath::Esp { remote, .. }) => {
+                (socket.family() == Family::V4) == remote.is_ipv4()
+            }
+            (Self::Udp(_), OuterPath::Esp { .. }) | (Self::Esp(_), OuterPath::Udp { .. }) => false,
+        }
+    }
+
+    fn next_path_error(&self) -> std::io::Result<Option<PathError>> {
+        match self {
+            Self::Udp(socket) => socket.next_path_error(),
+            Self::Esp(socket) => socket.next_path_error(),
+        }
+    }
+}
+
+impl AsFd for Outer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Udp(socket) => socket.as_fd(),
+            Self::Esp(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// A socket with the memory it receives into.
+pub(super) struct Port {
+    pub(super) outer: Outer,
+    pub(super) ring: RecvRing,
+}
+
+/// All of a worker's sockets: those it hears first.
+pub(super) struct Ports {
+    ports: Vec<Port>,
+    heard: usize,
+}
+
+impl Ports {
+    pub(super) fn new(sockets: WorkerSockets) -> Self {
+        let udp = sockets
+            .udp
+            .into_iter()
+            .map(|socket| Port { outer: Outer::Udp(socket), ring: RecvRing::coalescing() });
+        let mut ports: Vec<Port> = udp.collect();
+        let udp = ports.len();
+        ports.extend(
+            sockets
+                .esp
+                .into_iter()
+                .map(|socket| Port { outer: Outer::Esp(socket), ring: RecvRing::new(ESP_SLOTS, ESP_SLOT) }),
+        );
+        let heard = if sockets.hears_esp { ports.len() } else { udp };
+        Self { ports, heard }
+    }
+
+    /// Those to wait for, in the order of their numbers.
+    pub(super) fn heard(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.ports.iter().take(self.heard).map(|port| port.outer.as_fd())
+    }
+
+    pub(super) fn get_mut(&mut self, number: usize) -> Option<&mut Port> {
+        self.ports.get_mut(number)
+    }
+
+    /// Sends a sealed batch, runs of one socket together.
+    pub(super) fn send(&self, batch: &SendBatch, arena: &mut SendArena, up: &mut Up, now: Tick) {
+        let mut runs: Vec<Run<'_>> = Vec::new();
+        let mut through: Option<&Outer> = None;
+        for run in batch.runs() {
+            let Some(port) = self.ports.iter().find(|port| port.outer.carries(&run.path)) else {
+                up.counters.count(Loss::NoSocket, run.count() as u64);
+                continue;
+            };
+            if let Some(outer) = through
+                && !std::ptr::eq(outer, &port.outer)
+            {
+                send_runs(outer, &runs, arena, up, now);
+                runs.clear();
+            }
+            through = Some(&port.outer);
+            runs.push(kernel_run(&run));
+        }
+        if let Some(outer) = through {
+            send_runs(outer, &runs, arena, up, now);
+        }
+    }
+
+    /// Empties a socket's error queue; what it says of path MTUs goes up.
+    pub(super) fn hear_errors(&self, number: usize, up: &mut Up, now: Tick) {
+        let Some(port) = self.ports.get(number) else { return };
+        for _ in 0..ERRORS {
+            match port.outer.next_path_error() {
+                Ok(Some(error)) => match error.kind {
+                    PathErrorKind::TooBig { mtu } => up.path_mtu(error.dest.ip(), mtu, now),
+                    // The IKE engine learns of a silent peer by itself, and ICMP proves nothing.
+                    PathErrorKind::Refused | PathErrorKind::Unreachable(_) => {}
+                },
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+fn kernel_run<'a>(run: &tunnel::Run<'a>) -> Run<'a> {
+    let dest = match run.path {
+        OuterPath::Udp { remote, .. } => remote,
+        OuterPath::Esp { remote, .. } => (remote, 0).into(),
+    };
+    let local = run.path.local();
+    Run {
+        dest,
+        source: (!local.is_unspecified()).then_some(Source { address: local, ifindex: 0 }),
+        tos: run.tos,
+        segment: (run.count() > 1).then(|| u16::try_from(run.segment).unwrap_or(u16::MAX)),
+        bytes: run.bytes,
+    }
+}
+
+fn send_runs(outer: &Outer, runs: &[Run<'_>], arena: &mut SendArena, up: &mut Up, now: Tick) {
+    let report = match outer {
+        Outer::Udp(socket) => socket.send_runs(runs, arena),
+        Outer::Esp(socket) => socket.send_runs(runs, arena),
+    };
+    if report.full > 0 {
+        up.counters.count(Loss::SendFull, report.full);
+    }
+    for failed in arena.failures() {
+        let Some(run) = runs.get(failed.run) else { continue };
+        match failed.failure {
+            // Counted by the datagram above.
+            SendFailure::Full => continue,
+            SendFailure::TooBig { mtu: Some(mtu) } => up.path_mtu(run.dest.ip(), mtu, now),
+            SendFailure::TooBig { mtu: None }
+            | SendFailure::Unreachable(_)
+            | SendFailure::Filtered
+            | SendFailure::Other(_) => {}
+        }
+        let datagrams = run.segment.map_or(1, |size| run.bytes.len().div_ceil(usize::from(size.max(1))));
+        up.counters.count(Loss::of_send(failed.failure), datagrams as u64);
+    }
+    if report.gso_given_up {
+        tracing::warn!("the network device cannot segment UDP: packets go out one by one from now on");
+    }
+}
+
+/// A worker's way upward.
+pub(super) struct Up {
+    pub(super) reports: Reports,
+    pub(super) counters: Arc<Counters>,
+    queue: Sender<Upward>,
+    /// Path MTUs told lately.
+    told: Vec<(IpAddr, u32, Tick)>,
+    /// Reports lost within a step, as counted already.
+    lost: u64,
+}
+
+impl Up {
+    pub(super) fn new(queue: Sender<Upward>, counters: Arc<Counters>) -> Self {
+        Self { reports: Reports::new(GATHERED), counters, queue, told: Vec::with_capacity(MTU_PAUSES), lost: 0 }
+    }
+
+    pub(super) fn sender(&self) -> Sender<Upward> {
+        self.queue.clone()
+    }
+
+    /// Passes on what a step gathered. IKE messages, which anyone can send, never take the last quarter of
+    /// the queue from the datapath's own.
+    pub(super) fn pass(&mut self) {
+        while let Some(report) = self.reports.poll() {
+            if matches!(report, Report::Ike { .. }) && self.queue.capacity() < REPORTS / 4 {
+                self.counters.drops.count(Drop::IkeOverflow, 1);
+                continue;
+            }
+            if self.queue.try_send(Upward::Report(report)).is_err() {
+                self.counters.count(Loss::ReportOverflow, 1);
+            }
+        }
+        let lost = self.reports.overflow();
+        self.counters.count(Loss::ReportOverflow, lost - self.lost);
+        self.lost = lost;
+    }
+
+    fn path_mtu(&mut self, remote: IpAddr, mtu: u32, now: Tick) {
+        let known = self.told.iter().position(|(address, _, _)| *address == remote);
+        if let Some((_, last, at)) = known.and_then(|index| self.told.get(index))
+            && *last == mtu
+            && now.since(*at) < MTU_PAUSE
+        {
+            return;
+        }
+        if self.queue.try_send(Upward::PathMtu { remote, mtu }).is_err() {
+            self.counters.count(Loss::ReportOverflow, 1);
+            return;
+        }
+        match known {
+            Some(index) => drop(self.told.swap_remove(index)),
+            None if self.told.len() >= MTU_PAUSES => drop(self.told.swap_remove(0)),
+            None => {}
+        }
+        self.told.push((remote, mtu, now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up() -> (Up, tokio::sync::mpsc::Receiver<Upward>) {
+        let (queue, receiver) = tokio::sync::mpsc::channel(REPORTS);
+        (Up::new(queue, Arc::default()), receiver)
+    }
+
+    #[test]
+    fn the_same_path_mtu_is_told_once_a_second_and_another_at_once() {
+        let (mut up, mut receiver) = up();
+        let remote = "192.0.2.1".parse().unwrap();
+        for (mtu, at) in [(1400, 0), (1400, 10), (1300, 20), (1300, 30), (1300, 1020)] {
+            up.path_mtu(remote, mtu, Tick(at));
+        }
+        let told: Vec<u32> = std::iter::from_fn(|| receiver.try_recv().ok())
+            .map(|told| match told {
+                Upward::PathMtu { mtu, .. } => mtu,
+                Upward::Report(_) | Upward::Died { .. } => 0,
+            })
+            .collect();
+        assert_eq!(told, [1400, 1300, 1300]);
+    }
+
+    #[test]
+    fn a_flood_of_ike_leaves_room_for_the_datapaths_own_reports() {
+        let (mut up, mut receiver) = up();
+        let address = "192.0.2.1:4500".parse().unwrap();
+        for _ in 0..4 * REPORTS {
+            up.reports.push(Report::Ike { local: address, remote: address, bytes: Vec::new() });
+            up.pass();
+        }
+        up.reports.push(Report::OnDemand { tunnel: tunnel::TunnelId(1) });
+        up.pass();
+        let told: Vec<_> = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
+        assert!(told.len() < REPORTS);
+        assert!(matches!(told.last(), Some(Upward::Report(Report::OnDemand { .. }))));
+        assert!(up.counters.drops.get(Drop::IkeOverflow) > 0);
+    }
+}

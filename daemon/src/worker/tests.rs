@@ -1,0 +1,317 @@
+//! Two gateways' datapaths back to back, in network namespaces of their own: as root.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use esp::{InboundParams, InboundSa, Limits, OutboundParams, OutboundSa};
+use gateway::{Change, Device, Hop, Key, Op};
+use inet::Selector;
+use kernel::netlink::{Address, LinkChange};
+use kernel::netns::Namespace;
+use tunnel::publish::Publisher;
+use tunnel::{
+    DfPolicy, InboundRow, MssPolicy, OuterPath, OutboundRow, Report, Selectors, Table, TunnelId, TunnelRow,
+};
+
+use super::{Uplink, Upward, Workers};
+use crate::host::{Command, Done, Host};
+use crate::sockets::{self, IkeSender};
+
+const TUNNEL: TunnelId = TunnelId(3);
+const LEFT: Ends = Ends { outer: [192, 0, 2, 1], inner: [10, 0, 0, 1], spi: 0x1000 };
+const RIGHT: Ends = Ends { outer: [192, 0, 2, 2], inner: [10, 0, 0, 2], spi: 0x2000 };
+
+#[derive(Clone, Copy)]
+struct Ends {
+    outer: [u8; 4],
+    inner: [u8; 4],
+    /// Of packets to this side.
+    spi: u32,
+}
+
+/// One gateway's datapath and host thread.
+struct Side {
+    namespace: Namespace,
+    workers: Workers,
+    uplink: Uplink,
+    host: Host,
+    done: tokio::sync::mpsc::Receiver<Done>,
+    publisher: Publisher,
+    sender: IkeSender,
+    index: u32,
+}
+
+fn now() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "ticks need an origin")]
+    Instant::now()
+}
+
+impl Side {
+    fn start(namespace: Namespace, own: Ends, peer: Ends, workers: usize) -> Self {
+        let (sockets, publisher) = (namespace.run(|| sockets::open(workers, None).unwrap()).unwrap(), Publisher::default());
+        let (workers, uplink) = Workers::start(sockets.workers, &publisher.reader(), now()).unwrap();
+        let (host, mut done) =
+            namespace.run(|| Host::start([].into(), workers.devices()).unwrap()).unwrap();
+        host.command(Command::Device(
+            TUNNEL,
+            Device::Open {
+                name: "vti0".into(),
+                alias: "azure".into(),
+                addresses: vec![(own.inner.into(), 32)],
+                mtu: 1400,
+            },
+        ));
+        let index = loop {
+            match done.blocking_recv() {
+                Some(Done::Device { outcome, .. }) => break outcome.unwrap().index,
+                Some(_) => {}
+                None => panic!("the host thread is gone"),
+            }
+        };
+        let prefix = inet::Prefix::host(peer.inner.into());
+        let hop = Hop::Device { ifindex: index, gateway: None, source: Some(own.inner.into()) };
+        let key = Key { table: 254, prefix };
+        host.command(Command::Routes(vec![Change { key, metric: 20, op: Op::Add(hop) }]));
+        Self { namespace, workers, uplink, host, done, publisher, sender: sockets.sender, index }
+    }
+
+    fn publish(&mut self, own: Ends, peer: Ends, udp: bool) {
+        self.publisher.publish(Arc::new(table(own, peer, udp)));
+        self.workers.devices().nudge();
+    }
+
+    fn stop(self) {
+        self.host.command(Command::Device(TUNNEL, Device::Close));
+        drop(self.done);
+        self.host.stop();
+        self.workers.stop();
+        assert_eq!(self.namespace.netlink().unwrap().link_by_name("vti0").unwrap(), None);
+    }
+}
+
+fn path(own: Ends, peer: Ends, udp: bool) -> OuterPath {
+    let (local, remote) = (IpAddr::from(own.outer), IpAddr::from(peer.outer));
+    if udp {
+        OuterPath::Udp { local: (local, 4500).into(), remote: (remote, 4500).into() }
+    } else {
+        OuterPath::Esp { local, remote }
+    }
+}
+
+fn table(own: Ends, peer: Ends, udp: bool) -> Table {
+    let suite = crypto::Suite::new(crypto::Encr::from_keyword("aes256gcm16").unwrap(), None).unwrap();
+    let (encr_key, limits) = ([7; 36], Limits::default());
+    let all = Arc::new(Selectors::new(&[Selector::any_v4(), Selector::any_v6()]));
+    let outbound = OutboundParams {
+        spi: peer.spi,
+        suite,
+        encr_key: &encr_key,
+        integ_key: &[],
+        iv_seed: [0; 16],
+        esn: false,
+        limits,
+    };
+    let inbound = InboundParams {
+        spi: own.spi,
+        suite,
+        encr_key: &encr_key,
+        integ_key: &[],
+        esn: false,
+        replay_window: 1024,
+        limits,
+    };
+    let mut builder = Table::new().edit();
+    let path = path(own, peer, udp);
+    builder.set_tunnel(TunnelRow {
+        id: TUNNEL,
+        mtu: 1400,
+        mss: MssPolicy::Auto,
+        df: DfPolicy::Copy,
+        outbound: vec![OutboundRow {
+            sa: Arc::new(OutboundSa::new(outbound).unwrap()),
+            path,
+            local: Arc::clone(&all),
+            remote: Arc::clone(&all),
+        }],
+    });
+    builder.set_inbound(InboundRow {
+        tunnel: TUNNEL,
+        sa: Arc::new(InboundSa::new(inbound).unwrap()),
+        path,
+        local: Arc::clone(&all),
+        remote: all,
+    });
+    builder.build()
+}
+
+/// Two namespaces with a veth between, addresses on both ends.
+fn wire() -> (Namespace, Namespace) {
+    let (left, right) = (Namespace::anonymous().unwrap(), Namespace::anonymous().unwrap());
+    left.netlink().unwrap().create_veth("wan", "wan", Some(right.as_fd())).unwrap();
+    for (namespace, own) in [(&left, LEFT), (&right, RIGHT)] {
+        namespace.loopback_up().unwrap();
+        let mut netlink = namespace.netlink().unwrap();
+        let index = netlink.link_by_name("wan").unwrap().unwrap().index;
+        netlink.add_address(&Address::new(index, own.outer.into(), 24)).unwrap();
+        netlink
+            .set_link(index, &LinkChange { up: Some(true), no_link_local: true, ..LinkChange::default() })
+            .unwrap();
+    }
+    (left, right)
+}
+
+fn pair(udp: bool, workers: usize) -> (Side, Side) {
+    let (left, right) = wire();
+    let mut left = Side::start(left, LEFT, RIGHT, workers);
+    let mut right = Side::start(right, RIGHT, LEFT, workers);
+    left.publish(LEFT, RIGHT, udp);
+    right.publish(RIGHT, LEFT, udp);
+    (left, right)
+}
+
+/// Sends octets over TCP through the tunnel and back, and compares.
+fn transfer(left: &Side, right: &Side, octets: usize) {
+    let listener = right.namespace.run(|| TcpListener::bind((Ipv4Addr::from(RIGHT.inner), 5001)).unwrap()).unwrap();
+    let sent: Arc<Vec<u8>> = Arc::new((0..octets).map(|i| (i * 7 + i / 251) as u8).collect());
+    let echo = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut got = Vec::new();
+        stream.read_to_end(&mut got).unwrap();
+        stream.write_all(&got).unwrap();
+    });
+    let mut stream =
+        left.namespace.run(|| TcpStream::connect((Ipv4Addr::from(RIGHT.inner), 5001)).unwrap()).unwrap();
+    stream.write_all(&sent).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut back = Vec::new();
+    stream.read_to_end(&mut back).unwrap();
+    echo.join().unwrap();
+    assert!(back == *sent, "what came back differs");
+}
+
+#[test]
+fn tcp_crosses_two_datapaths_in_udp() {
+    let (left, right) = pair(true, 1);
+    transfer(&left, &right, 16 << 20);
+    left.stop();
+    right.stop();
+}
+
+#[test]
+fn tcp_crosses_two_datapaths_as_protocol_50() {
+    let (left, right) = pair(false, 1);
+    transfer(&left, &right, 16 << 20);
+    left.stop();
+    right.stop();
+}
+
+#[test]
+fn with_several_workers_whoever_receives_can_write_to_every_device() {
+    let (left, right) = pair(true, 3);
+    transfer(&left, &right, 4 << 20);
+    left.stop();
+    right.stop();
+}
+
+#[test]
+fn an_ike_message_on_port_4500_goes_up_without_its_marker_and_a_first_packet_is_told() {
+    let (left, mut right) = pair(true, 1);
+    let (from, to) = (SocketAddr::new(LEFT.outer.into(), 4500), SocketAddr::new(RIGHT.outer.into(), 4500));
+    left.sender.send(from, to, &[0xff], true).unwrap();
+    left.sender.send(from, to, b"an IKE message", false).unwrap();
+    let udp = left.namespace.run(|| UdpSocket::bind((Ipv4Addr::from(LEFT.inner), 0)).unwrap()).unwrap();
+    udp.send_to(b"hello", (Ipv4Addr::from(RIGHT.inner), 9)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        told.push(runtime.block_on(right.uplink.recv()));
+    }
+    let ike = Report::Ike { local: to, remote: from, bytes: b"an IKE message".to_vec() };
+    assert!(matches!(&told[0], Upward::Report(report) if *report == ike), "{told:?}");
+    assert!(
+        matches!(&told[1], Upward::Report(Report::FirstPacket { tunnel: TUNNEL, spi }) if *spi == RIGHT.spi),
+        "{told:?}"
+    );
+    left.stop();
+    right.stop();
+}
+
+#[test]
+fn a_capture_sees_both_directions() {
+    let (left, right) = pair(true, 1);
+    let (sink, mut packets) = tokio::sync::mpsc::channel(64);
+    left.workers.devices().capture(TUNNEL, &sink);
+    drop(sink);
+    transfer(&left, &right, 1000);
+    let mut directions = [0; 2];
+    while let Ok(body) = packets.try_recv() {
+        assert_eq!(body[9] >> 4, 4, "an IPv4 packet follows the nine octets");
+        directions[usize::from(body[8])] += 1;
+    }
+    assert!(directions[0] > 0 && directions[1] > 0, "{directions:?}");
+    left.stop();
+    right.stop();
+}
+
+#[test]
+fn a_send_above_the_path_mtu_goes_up_with_what_the_kernel_knows() {
+    let (mut left, right) = pair(true, 1);
+    let mut netlink = left.namespace.netlink().unwrap();
+    let wan = netlink.link_by_name("wan").unwrap().unwrap().index;
+    netlink.set_link(wan, &LinkChange { mtu: Some(1300), ..LinkChange::default() }).unwrap();
+    let udp = left.namespace.run(|| UdpSocket::bind((Ipv4Addr::from(LEFT.inner), 0)).unwrap()).unwrap();
+    udp.send_to(&[0; 1372], (Ipv4Addr::from(RIGHT.inner), 9)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let told = runtime.block_on(left.uplink.recv());
+    assert!(matches!(told, Upward::PathMtu { mtu: 1300, remote } if remote == IpAddr::from(RIGHT.outer)), "{told:?}");
+    left.stop();
+    right.stop();
+}
+
+/// How fast, in a release build: `cargo test --release -p causeway -- --ignored --nocapture how_fast`.
+#[test]
+#[ignore = "a measurement"]
+fn how_fast() {
+    for udp in [true, false] {
+        let (left, right) = pair(udp, 1);
+        let listener =
+            right.namespace.run(|| TcpListener::bind((Ipv4Addr::from(RIGHT.inner), 5001)).unwrap()).unwrap();
+        let sink = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut buffer = vec![0; 1 << 18];
+            while stream.read(&mut buffer).unwrap() > 0 {}
+        });
+        let mut stream =
+            left.namespace.run(|| TcpStream::connect((Ipv4Addr::from(RIGHT.inner), 5001)).unwrap()).unwrap();
+        let (begin, block, mut total) = (now(), vec![0; 1 << 18], 0_u64);
+        while begin.elapsed().as_secs_f64() < 3.0 {
+            stream.write_all(&block).unwrap();
+            total += block.len() as u64;
+        }
+        let seconds = begin.elapsed().as_secs_f64();
+        drop(stream);
+        sink.join().unwrap();
+        println!("udp {udp}: {:.2} Gbit/s; drops {:?}", total as f64 * 8e-9 / seconds, right.workers.drops());
+        left.stop();
+        right.stop();
+    }
+}
+
+#[test]
+fn a_device_that_someone_deletes_is_let_go_and_news_for_the_gateway() {
+    let (mut left, right) = pair(true, 1);
+    left.namespace.netlink().unwrap().delete_link(left.index).unwrap();
+    loop {
+        match left.done.blocking_recv() {
+            Some(Done::Kernel(view)) if !view.underlay.links.contains_key(&left.index) => break,
+            Some(_) => {}
+            None => panic!("the host thread is gone"),
+        }
+    }
+    left.stop();
+    right.stop();
+}

@@ -1,0 +1,1 @@
+"""The cases: each proves one thing about causeway against peers that others wrote."""

@@ -1,0 +1,75 @@
+"""A bad peer cannot hurt: while a second tunnel carries 1,000 packets a second each way, the gateway gets
+truncated, mutated, oversized and replayed IKE and ESP (with the peer's own address as the source and with
+others), a flood of IKE_SA_INIT from thousands of addresses, and nonsense from the BGP neighbour behind the
+first tunnel. Proven for each: the second tunnel loses nothing, the daemon lives, the first tunnel is as up
+after it as before (after the BGP nonsense: comes back), and the refusals are counted.
+"""
+
+import os
+
+from lab.capture import Capture
+from lab.case import Steps
+from lab.causeway import and_second
+from lab.headend import HeadEnd
+from lab.routing import Bgp
+from lab.shell import expect, wait_until
+from lab.strongswan import Ipsec
+from lab.topology import AZURE, LAN_HOST, SECOND
+from lab.traffic import PYTHON, Probe, lossless, ping
+
+from .stand import Stand
+
+TOOL = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab", "hostile.py")
+
+ALONE = True
+
+
+def cells(_full):
+    return ["ike", "esp", "init-flood", "bgp"]
+
+
+def run(lab, cell):
+    step = Steps()
+    stand = Stand(lab)
+    second = HeadEnd(stand.site, "libipsec", "bird", cloud=SECOND, ipsec=Ipsec(local_id=SECOND.outer), bgp=Bgp(), echo=False)
+    stand.causeway.write(and_second(stand.causeway.tree, stand.site, SECOND))
+    # What is mutated is taken from the wire while the first tunnel comes up and rekeys.
+    wan = Capture(stand.site.gateway, "wan0", "seeds", "host 192.0.2.1 and (udp port 500 or udp port 4500 or proto 50)")
+    second.start()
+    stand.start()
+    stand.causeway.wait_up(SECOND.name)
+    stand.causeway.client("rekey", "azure", "--child")
+    stand.headend.charon.rekey_ike()
+    stand.reaches()
+    wan.stop()
+    before = stand.causeway.spis()
+    probe = Probe(stand.lan, LAN_HOST, second.cloud_host, SECOND.host).started()
+    step("two tunnels up, the second carries the probe")
+    if cell == "bgp":
+        stand.headend.routing.stop()
+        attack(stand.headend.host, step, "bgp", "192.168.1.1", 60, AZURE.peering)
+    else:
+        attack(stand.site.internet, step, cell, "203.0.113.1", {"ike": 250, "esp": 1500, "init-flood": 15000}[cell], wan.path)
+    there, back = lossless(probe)
+    step(f"the second tunnel lost nothing: {there}; {back}")
+    expect(stand.causeway.alive(), "the daemon is gone")
+    expect(stand.causeway.up(SECOND.name), "the second tunnel is down")
+    if cell == "bgp":
+        stand.headend.routing.start()
+        stand.causeway.wait_up(timeout=90)
+        step("BGP came back with a good neighbour")
+    else:
+        stand.ends_agree()
+        if cell != "ike":
+            expect(stand.causeway.spis() == before, "the first tunnel was moved to other SAs")
+        stand.causeway.wait_up(timeout=5)
+    wait_until("the first tunnel carries packets", lambda: ping(stand.lan, AZURE.host, count=1, check=False), 10)
+    refused = stand.causeway.show("interfaces")["drops"]
+    print(f"  counted before any tunnel: {refused}")
+    step("the first tunnel carries packets")
+
+
+def attack(host, step, *words):
+    what, *rest = words
+    done = host.run([PYTHON, TOOL, what, "1", *rest], timeout=240)
+    step(f"attack {what}: {done.out.strip()}")

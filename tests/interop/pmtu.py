@@ -1,0 +1,65 @@
+"""The path to the head-end is cut to an MTU of 1300 in its middle while a transfer runs. Proven: within 2 s
+of the next large packet the tunnel's MTU falls to what the path leaves, a sender that forbids fragments gets
+"fragmentation needed" with exactly that MTU, the transfer goes on and arrives whole, and the largest
+packet that fits passes while one octet more does not.
+"""
+
+import re
+import threading
+import time
+
+from lab.case import Steps
+from lab.shell import expect, wait_until
+from lab.topology import AZURE
+from lab.traffic import ping, transfer
+
+from .stand import Stand
+
+ALONE = True
+
+
+def cells(full):
+    return ["libipsec-forced-udp", "kernel-native"] + (["kernel-nat"] if full else [])
+
+
+def mtu(stand):
+    return int(re.search(r"mtu (\d+)", stand.site.gateway.ip("-o link show dev vti0")).group(1))
+
+
+def run(lab, cell):
+    step = Steps()
+    kind, _, transport = cell.partition("-")
+    stand = Stand(lab, kind, transport=transport).start()
+    wait_until("the learned route", lambda: "vti0" in stand.site.gateway.ip("route show 172.16.0.0/22"), 5)
+    before = mtu(stand)
+    expect(1380 <= before <= 1450, f"the tunnel's MTU is {before} over a path of 1500")
+    step(f"up, MTU {before}")
+    outcome = {}
+
+    def run_transfer():
+        try:
+            outcome.update(transfer(stand.lan, stand.cloud, AZURE.host, 30_000_000))
+        except Exception as error:
+            outcome["error"] = error
+
+    worker = threading.Thread(target=run_transfer)
+    worker.start()
+    time.sleep(0.5)
+    expect(not outcome, "the transfer ended before the path was cut")
+    stand.site.cut_mtu(AZURE, 1300)
+    wait_until("the tunnel's MTU falls within 2 s", lambda: mtu(stand) < 1300, 2, 0.05)
+    after = mtu(stand)
+    step(f"path cut to 1300, MTU {after}")
+    expect(1180 <= after <= 1260, f"{after} is not what a path of 1300 leaves")
+    said = stand.lan.run(["ping", "-n", "-c", "2", "-W", "1", "-M", "do", "-s", "1380", AZURE.host], check=False)
+    found = re.search(r"mtu ?= ?(\d+)", said.out + said.err)
+    expect(found and int(found.group(1)) == after, f"too-big does not say {after}: {said.out}{said.err}")
+    ping(stand.lan, AZURE.host, count=2, size=after - 28, df=True)
+    over = ping(stand.lan, AZURE.host, count=1, size=after - 27, df=True, check=False)
+    expect(over == 0, "a packet larger than the MTU passed")
+    step("too-big says the right MTU, the largest packet passes")
+    worker.join(120)
+    expect(not worker.is_alive(), "the transfer did not end")
+    if "error" in outcome:
+        raise outcome["error"]
+    step(f"the transfer went on and arrived whole in {outcome['seconds']:.1f} s")

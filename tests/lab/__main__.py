@@ -1,0 +1,118 @@
+"""The runner: `python3 -m lab [--full] [--list] [--keep] [--jobs N] [CASE[:CELL] ...]`."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from . import case
+from .lab import sweep
+
+LIMIT = 600
+RUNNING = set()
+
+
+def on_signal(number, _frame):
+    """Cells have sessions of their own: they are told, and clean up after themselves."""
+    for child in list(RUNNING):
+        child.terminate()
+    for child in list(RUNNING):
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    os._exit(128 + number)
+
+
+def selected(args):
+    """The (case, cell, reason it is not run or None) that the words ask for."""
+    wanted = args.case or case.known()
+    for word in wanted:
+        name, _, only = word.partition(":")
+        name = name.replace("-", "_")
+        if name not in case.known():
+            sys.exit(f"no case {word}; there are: {', '.join(case.known())}")
+        for cell in case.load(name).cells(args.full):
+            cell, reason = cell if isinstance(cell, tuple) else (cell, None)
+            if not only or cell == only:
+                yield name, cell, reason
+
+
+def run_one(args, name, cell):
+    """Runs a cell as a process of its own, so that nothing of it outlives it."""
+    began = time.monotonic()
+    argv = [sys.executable, "-m", "lab", "--cell", name, cell] + (["--keep"] if args.keep else [])
+    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             errors="replace", start_new_session=True,
+                             env={**os.environ, **({"CAUSEWAY_LAB_FULL": "1"} if args.full else {})})
+    RUNNING.add(child)
+    try:
+        out, _ = child.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        child.terminate()
+        try:
+            out, _ = child.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            out, _ = child.communicate()
+        out += f"\nno end within {LIMIT} s\n"
+    RUNNING.discard(child)
+    return child.returncode, time.monotonic() - began, out
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="tests/run")
+    parser.add_argument("case", nargs="*", help="a case, or CASE:CELL")
+    parser.add_argument("--full", action="store_true", help="the whole matrix and large transfers")
+    parser.add_argument("--list", action="store_true", help="what there is, and what each proves")
+    parser.add_argument("--keep", action="store_true", help="leave work directories behind")
+    parser.add_argument("--verbose", action="store_true", help="show each cell's steps")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1),
+                        help="cells at a time; those that count every packet run alone")
+    parser.add_argument("--table", help="write the matrix of results to this file")
+    parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.cell:
+        sys.exit(case.run_cell(*args.cell, keep=args.keep))
+    if args.list:
+        for name in args.case or case.known():
+            module = case.load(name)
+            print(f"{name}: {module.__doc__.strip()}")
+            for cell in module.cells(args.full):
+                print(f"    {cell if isinstance(cell, str) else f'{cell[0]}  ({cell[1]})'}")
+            print()
+        return
+    sys.stdout.reconfigure(line_buffering=True)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    sweep()
+    plan = list(selected(args))
+    rows, failed, passed = [], 0, 0
+    for alone in (False, True):
+        part = [row for row in plan if getattr(case.load(row[0]), "ALONE", False) == alone]
+        with ThreadPoolExecutor(1 if alone else args.jobs) as pool:
+            running = [(n, c, why, None if why else pool.submit(run_one, args, n, c)) for n, c, why in part]
+            for name, cell, why, future in running:
+                if why:
+                    print(f"n/a   {name}:{cell}  {why}")
+                    rows.append((name, cell, why))
+                    continue
+                code, seconds, out = future.result()
+                good = code == 0
+                passed, failed = passed + good, failed + (not good)
+                print(f"{'ok  ' if good else 'FAIL'}  {name}:{cell}  {seconds:.1f} s")
+                if not good or args.verbose:
+                    print(out)
+                rows.append((name, cell, "passed" if good else "failed"))
+    if args.table:
+        with open(args.table, "w") as file:
+            file.write("| case | cell | result |\n| --- | --- | --- |\n")
+            file.writelines(f"| {n} | {c} | {r} |\n" for n, c, r in rows)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed or not passed else 0)
+
+
+main()

@@ -1,0 +1,117 @@
+"""Traffic: probes that count every packet, transfers checked by hash, ping and traceroute."""
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+
+from .shell import Failed, expect, wait_until
+
+TOOL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "traffic_tool.py")
+PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+
+
+@dataclass
+class Loss:
+    """What a probe lost in one direction; gaps are (first, last) sequence numbers and when they were sent."""
+
+    sent: int
+    received: int
+    duplicates: int
+    gaps: list
+
+    @property
+    def lost(self):
+        return self.sent - self.received
+
+    def __str__(self):
+        return f"sent {self.sent}, received {self.received}, lost {self.lost}, doubled {self.duplicates}, gaps {self.gaps[:8]}"
+
+
+class Probe:
+    """Numbered datagrams in both directions at a steady rate, until stopped."""
+
+    count = 0
+
+    def __init__(self, a, a_address, b, b_address, pps=1000, size=200):
+        Probe.count += 1
+        port = 20000 + Probe.count
+        self.reports, self.ends = [], []
+        for host, mine, theirs in ((a, a_address, b_address), (b, b_address, a_address)):
+            name = f"probe{Probe.count}-{mine}"
+            report = host.lab.path(f"{name}.json")
+            self.reports.append(report)
+            self.ends.append(host.spawn(
+                name, [PYTHON, TOOL, "probe", mine, theirs, str(port), str(pps), str(size), report]))
+
+    def started(self, timeout=10):
+        """Waits until both ends hear each other."""
+        wait_until("both probe ends hear each other", lambda: all(os.path.exists(r + ".heard") for r in self.reports), timeout)
+        return self
+
+    def stop(self):
+        """Stops sending, lets the last packets arrive, and returns the loss (a to b, b to a)."""
+        for end in self.ends:
+            end.send(15)
+        for end in self.ends:
+            end.wait(15)
+        a, b = (self._read(r) for r in self.reports)
+        return self._loss(a, b), self._loss(b, a)
+
+    @staticmethod
+    def _read(path):
+        try:
+            with open(path) as file:
+                return json.load(file)
+        except OSError as error:
+            raise Failed(f"a probe left no report: {error}") from None
+
+    @staticmethod
+    def _loss(sender, receiver):
+        heard, gaps, start = receiver["ranges"], [], 0
+        for first, last in heard + [[sender["sent"], 0]]:
+            if first > start:
+                gaps.append((start, first - 1, round(sender["began"] + start / sender["pps"], 2)))
+            start = last + 1
+        return Loss(sender["sent"], receiver["received"], receiver["duplicates"], gaps)
+
+
+def lossless(probe):
+    """Stops a probe and demands that nothing was lost or doubled."""
+    there, back = probe.stop()
+    expect(there.lost == 0 and back.lost == 0, f"packets were lost: there {there}; back {back}")
+    expect(there.duplicates == 0 and back.duplicates == 0, f"packets came twice: there {there}; back {back}")
+    expect(there.sent > 0 and back.sent > 0, "the probe sent nothing")
+    return there, back
+
+
+def ping(host, target, count=3, size=56, source=None, df=False, check=True, interval=0.2, timeout=2):
+    """Sends echo requests; returns how many answers came."""
+    argv = ["ping", "-n", "-c", str(count), "-i", str(interval), "-W", str(timeout), "-s", str(size)]
+    argv += ["-I", source] if source else []
+    argv += ["-M", "do"] if df else []
+    result = host.run([*argv, target], check=False, timeout=count * (timeout + interval) + 10)
+    got = re.search(r"(\d+) received", result.out)
+    number = int(got.group(1)) if got else 0
+    if check:
+        expect(number == count, f"ping {target}: {number} of {count} answered\n{result.out}{result.err}")
+    return number
+
+
+def traceroute(host, target):
+    """The hops' addresses, `*` for a silent one."""
+    out = host.run(["traceroute", "-n", "-w", "1", "-q", "1", "-m", "6", target], timeout=30).out
+    return [m.group(1) for m in re.finditer(r"^\s*\d+\s+(\S+)", out, re.M)]
+
+
+def transfer(sender, receiver, address, size, port=5201, mss_report=False):
+    """Sends `size` bytes over one TCP connection and compares the hashes; returns seconds taken."""
+    server_log = receiver.spawn(f"serve-{address}-{port}", [PYTHON, TOOL, "serve", address, str(port)])
+    wait_until("the transfer's receiver listens", lambda: "listening" in server_log.output(), 10)
+    sent = json.loads(sender.run([PYTHON, TOOL, "send", address, str(port), str(size)], timeout=300).out)
+    server_log.wait(30)
+    got = json.loads(server_log.output().strip().splitlines()[-1])
+    expect(got["bytes"] == size, f"{got['bytes']} of {size} bytes arrived")
+    expect(got["sha256"] == sent["sha256"], "what arrived is not what was sent")
+    return {**sent, "receiver_mss": got["mss"]}
