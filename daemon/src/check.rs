@@ -48,12 +48,15 @@ fn host_remarks(plan: &Gateway) -> Vec<String> {
 fn forwarding(plan: &Gateway) -> Vec<String> {
     let mut remarks = Vec::new();
     if sysctl::forwards_v4().is_ok_and(|on| !on) {
-        remarks.push("IPv4 forwarding is off: nothing passes from the LAN (sysctl net.ipv4.ip_forward=1)".to_owned());
+        remarks.push(
+            "IPv4 forwarding is off: nothing passes from the LAN (sysctl net.ipv4.ip_forward=1)".to_owned(),
+        );
     }
     let v6 = plan.tunnels.values().any(|t| t.esp.remote_ts.iter().any(|ts| !ts.addresses.is_ipv4()));
     if v6 && sysctl::forwards_v6().is_ok_and(|on| !on) {
         remarks.push(
-            "IPv6 forwarding is off and a tunnel carries IPv6 (sysctl net.ipv6.conf.all.forwarding=1)".to_owned(),
+            "IPv6 forwarding is off and a tunnel carries IPv6 (sysctl net.ipv6.conf.all.forwarding=1)"
+                .to_owned(),
         );
     }
     for tunnel in plan.tunnels.values() {
@@ -73,7 +76,11 @@ fn holders(plan: &Gateway) -> Vec<String> {
     let mut remarks = Vec::new();
     let mut say = |what: String, list: Vec<procnet::Holder>| {
         for holder in list {
-            let who = if holder.processes.is_empty() { "a process".to_owned() } else { holder.processes.join(", ") };
+            let who = if holder.processes.is_empty() {
+                "a process".to_owned()
+            } else {
+                holder.processes.join(", ")
+            };
             if !who.starts_with("causeway ") {
                 remarks.push(format!("{what} is held by {who} on {}: stop it first", holder.address));
             }
@@ -120,7 +127,9 @@ fn winning_routes(plan: &Gateway, netlink: &mut Netlink) -> Vec<String> {
     let mut remarks = Vec::new();
     for tunnel in plan.tunnels.values() {
         for prefix in &tunnel.interface.routes {
-            for route in routes.iter().filter(|route| route.prefix == *prefix && route.metric < plan.routes.metric) {
+            for route in
+                routes.iter().filter(|route| route.prefix == *prefix && route.metric < plan.routes.metric)
+            {
                 if route.protocol != gateway::PROTOCOL {
                     remarks.push(format!(
                         "tunnel {}: the route {prefix} in main has metric {} and wins over ours with {}",

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use config::{Log, LogFormat, LogLevel};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -35,24 +36,28 @@ impl Recent {
     }
 }
 
-/// Starts logging; `CAUSEWAY_LOG` sets the levels (default `info`).
-pub(crate) fn start() -> Recent {
+/// Starts logging as the file says; `CAUSEWAY_LOG` overrides its level.
+pub(crate) fn start(log: Log) -> Recent {
     let recent = Recent::default();
-    let filter = EnvFilter::try_from_env("CAUSEWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("CAUSEWAY_LOG").unwrap_or_else(|_| EnvFilter::new(level(log.level)));
     let registry = Registry::default().with(filter).with(Keep(recent.clone()));
-    let journal =
-        if std::env::var_os("JOURNAL_STREAM").is_some() { tracing_journald::layer().ok() } else { None };
-    // Only one of the two: the journal already stores what a unit prints.
-    let outcome = match journal {
-        Some(layer) => tracing::subscriber::set_global_default(registry.with(layer.with_field_prefix(None))),
-        None => {
-            let json = tracing_subscriber::fmt::layer()
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .with_span_list(false)
-                .with_target(false)
-                .with_writer(std::io::stderr);
+    let in_unit = std::env::var_os("JOURNAL_STREAM").is_some();
+    let format = match (log.format, in_unit) {
+        (LogFormat::Auto, true) => LogFormat::Journal,
+        (LogFormat::Auto, false) => LogFormat::Json,
+        (format, _) => format,
+    };
+    let journal = if format == LogFormat::Journal { tracing_journald::layer().ok() } else { None };
+    let lines = || tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+    let outcome = match (journal, format) {
+        (Some(layer), _) => {
+            tracing::subscriber::set_global_default(registry.with(layer.with_field_prefix(None)))
+        }
+        (None, LogFormat::Text) => {
+            tracing::subscriber::set_global_default(registry.with(lines().with_ansi(false)))
+        }
+        (None, LogFormat::Auto | LogFormat::Journal | LogFormat::Json) => {
+            let json = lines().json().flatten_event(true).with_current_span(false).with_span_list(false);
             tracing::subscriber::set_global_default(registry.with(json))
         }
     };
@@ -60,6 +65,16 @@ pub(crate) fn start() -> Recent {
         eprintln!("causeway: logging was already started");
     }
     recent
+}
+
+fn level(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    }
 }
 
 struct Keep(Recent);

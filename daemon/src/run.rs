@@ -34,7 +34,6 @@ type Failure = Box<dyn std::error::Error>;
 
 /// Runs until told to stop.
 pub(crate) fn run(file: &Path) -> ExitCode {
-    let recent = logging::start();
     let plan = match start::load(file) {
         Ok(plan) => plan,
         Err(errors) => {
@@ -42,6 +41,7 @@ pub(crate) fn run(file: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let recent = logging::start(plan.gateway.log);
     start::confine();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -78,7 +78,8 @@ async fn serve(file: &Path, plan: config::Plan, recent: logging::Recent) -> Resu
     }
     let plan = plan.gateway;
     let path = plan.control.socket.clone();
-    let (_socket, asked) = control::open(&path).map_err(|error| format!("control socket {}: {error}", path.display()))?;
+    let (_socket, asked) =
+        control::open(&path).map_err(|error| format!("control socket {}: {error}", path.display()))?;
     let mark = (plan.routes.table != Routes::MAIN).then_some(OUTER_MARK);
     let Sockets { ike, workers, sender, notes, views } = sockets::open(worker_count(), mark)?;
     for note in notes {
@@ -102,10 +103,7 @@ async fn serve(file: &Path, plan: config::Plan, recent: logging::Recent) -> Resu
         file: file.to_owned(),
     };
     let (mut shell, outcomes) = Shell::new(parts);
-    let ike = ike
-        .into_iter()
-        .map(crate::io::watch)
-        .collect::<Result<_, _>>()?;
+    let ike = ike.into_iter().map(crate::io::watch).collect::<Result<_, _>>()?;
     let mut gateway = Gateway::new(plan, start::seed()?, origin);
     shell.drain(&mut gateway);
     let sources = Sources { ike, uplink, host: done, bgp: streams, asked, outcomes };

@@ -145,11 +145,7 @@ impl Shell {
     }
 
     fn facts(&self) -> Facts {
-        Facts {
-            interfaces: self.offloads.clone(),
-            sockets: self.sockets.read(),
-            drops: self.workers.drops(),
-        }
+        Facts { interfaces: self.offloads.clone(), sockets: self.sockets.read(), drops: self.workers.drops() }
     }
 
     fn answer(&mut self, request: RequestId, answer: Answer) {
@@ -161,7 +157,8 @@ impl Shell {
 
     fn capture(&mut self, request: RequestId, tunnel: TunnelId) {
         let Some(replies) = self.asked.remove(&request) else { return };
-        let _ = replies.try_send(Reply::Answer(Box::new(Answer::Capturing { interface: format!("{}", tunnel.0) })));
+        let _ = replies
+            .try_send(Reply::Answer(Box::new(Answer::Capturing { interface: format!("{}", tunnel.0) })));
         let (sink, mut packets) = mpsc::channel::<Vec<u8>>(REPLIES);
         self.workers.devices().capture(tunnel, &sink);
         tokio::spawn(async move {

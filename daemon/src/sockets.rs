@@ -74,13 +74,12 @@ pub(crate) fn open(workers: usize, mark: Option<u32>) -> Result<Sockets, Sockets
             share.push(Arc::new(bind(socket.local().ip(), NAT, mark, workers > 1)?));
         }
     }
-    let esp: Vec<Arc<EspSocket>> = ike
-        .iter()
-        .map(|socket| raw(socket.local().ip(), mark).map(Arc::new))
-        .collect::<Result<_, _>>()?;
+    let esp: Vec<Arc<EspSocket>> =
+        ike.iter().map(|socket| raw(socket.local().ip(), mark).map(Arc::new)).collect::<Result<_, _>>()?;
     let ike: Vec<Arc<UdpSocket>> = ike.into_iter().map(Arc::new).collect();
     let nat = shares.first().cloned().unwrap_or_default();
-    let views = SocketViews { udp: ike.iter().chain(shares.iter().flatten()).cloned().collect(), esp: esp.clone() };
+    let views =
+        SocketViews { udp: ike.iter().chain(shares.iter().flatten()).cloned().collect(), esp: esp.clone() };
     Ok(Sockets {
         sender: IkeSender { ike: ike.clone(), nat },
         ike: ike.into_iter().map(IkeSocket::new).collect(),
@@ -125,7 +124,12 @@ fn bind(any: IpAddr, port: u16, mark: Option<u32>, reuse_port: bool) -> Result<U
         path_errors: port == NAT,
         ..UdpOptions::new(address)
     };
-    UdpSocket::bind(&options).map_err(|source| SocketsError {
+    let opened = UdpSocket::bind(&options).and_then(|socket| {
+        // An IKE message too long for the path is fragmented rather than never sent.
+        socket.set_dont_fragment(port == NAT)?;
+        Ok(socket)
+    });
+    opened.map_err(|source| SocketsError {
         what: format!("UDP {address}"),
         held: if source.kind() == io::ErrorKind::AddrInUse { holders(port) } else { String::new() },
         source,
@@ -163,7 +167,10 @@ impl IkeSocket {
 
     /// Hands what waits to `take` as (our address, the sender's, the message), one batch of at most 16;
     /// answers how many there were, 0 when nothing waits.
-    pub(crate) fn receive(&mut self, mut take: impl FnMut(SocketAddr, SocketAddr, &[u8])) -> io::Result<usize> {
+    pub(crate) fn receive(
+        &mut self,
+        mut take: impl FnMut(SocketAddr, SocketAddr, &[u8]),
+    ) -> io::Result<usize> {
         let port = self.socket.local().port();
         let count = self.socket.recv_batch(&mut self.ring)?;
         for message in self.ring.messages() {
@@ -215,7 +222,16 @@ impl IkeSender {
         };
         if marked {
             let message = [&tunnel::demux::NON_ESP_MARKER[..], bytes].concat();
-            socket.send_one(remote, source, 0, &message)
+            match socket.send_one(remote, source, 0, &message) {
+                // The socket is the datapath's, which wants it otherwise; it minds no packet without the bit.
+                Err(SendFailure::TooBig { .. }) if socket.set_dont_fragment(false).is_ok() => {
+                    let outcome = socket.send_one(remote, source, 0, &message);
+                    // It worked the other way round a moment ago.
+                    let _ = socket.set_dont_fragment(true);
+                    outcome
+                }
+                outcome => outcome,
+            }
         } else {
             socket.send_one(remote, source, 0, bytes)
         }

@@ -5,21 +5,26 @@ use std::path::{Path, PathBuf};
 
 use config::{Plan, ThisHost};
 use kernel::privilege;
+use zeroize::Zeroizing;
 
 /// The longest configuration file, octets.
 const MAX_FILE: u64 = 16 << 20;
 
 /// Reads the configuration file with everything it names; the error is ready to print.
 pub(crate) fn load(path: &Path) -> Result<Plan, String> {
+    // A secret may be written in the file itself.
     let text = read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let host = ThisHost::new(path, credentials);
     config::load(&path.display().to_string(), &text, &host).map_err(|errors| errors.to_string())
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    let length = std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
+fn read(path: &Path) -> std::io::Result<Zeroizing<String>> {
+    let file = std::fs::File::open(path)?;
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let room = usize::try_from(file.metadata()?.len().min(MAX_FILE)).unwrap_or(0) + 1;
+    let mut text = Zeroizing::new(String::with_capacity(room));
+    let length = file.take(MAX_FILE + 1).read_to_string(&mut text)?;
     if u64::try_from(length).is_ok_and(|length| length > MAX_FILE) {
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "longer than 16 MB"));
     }

@@ -30,6 +30,7 @@ impl Message {
             MessageType::UPDATE => Update::decode(frame.body(), context).map(Self::Update),
             MessageType::NOTIFICATION => Ok(Self::Notification(Notification::decode(frame.body()))),
             MessageType::KEEPALIVE => Ok(Self::Keepalive),
+            // The cutter lets no other type through.
             _ => RouteRefresh::decode(frame).map(Self::RouteRefresh),
         }
     }

@@ -94,7 +94,7 @@ pub struct Log {
 /// Where log lines go and what they look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum LogFormat {
-    /// The journal when its socket is our standard error, text otherwise.
+    /// The journal when a unit of systemd runs us, lines of JSON otherwise.
     #[default]
     Auto,
     /// The journal, with fields.

@@ -93,7 +93,8 @@ impl InboundSa {
             return Err(SetupError::ReservedSpi(params.spi));
         }
         let window = Window::new(params.replay_window).ok_or(SetupError::Window(params.replay_window))?;
-        let opener = Opener::new(params.suite, params.encr_key, params.integ_key).map_err(|_| SetupError::Keys)?;
+        let opener =
+            Opener::new(params.suite, params.encr_key, params.integ_key).map_err(|_| SetupError::Keys)?;
         Ok(Self {
             spi: params.spi,
             esn: params.esn,

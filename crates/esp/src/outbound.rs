@@ -4,7 +4,9 @@ use crypto::{Frame, Sealer, Suite};
 
 use crate::counters::Counters;
 use crate::lifetime::Told;
-use crate::{Geometry, HEADER_LEN, Limits, MAX_RUN, Refusal, Refusals, SetupError, Soft, Tick, Unsealed, Usage, seq};
+use crate::{
+    Geometry, HEADER_LEN, Limits, MAX_RUN, Refusal, Refusals, SetupError, Soft, Tick, Unsealed, Usage, seq,
+};
 
 /// What an outbound SA is made of.
 #[derive(Clone, Copy)]

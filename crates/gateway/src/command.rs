@@ -54,7 +54,10 @@ impl Gateway {
     pub(crate) fn find_neighbor(&self, name: &str) -> Result<NeighborId, String> {
         self.neighbor_named(name).ok_or_else(|| {
             let names: Vec<_> = self.neighbors.values().map(|n| n.plan.session.name.to_string()).collect();
-            format!("no one neighbour is called '{name}' or has that address; there are: {}", names.join(", "))
+            format!(
+                "no one neighbour is called '{name}' or has that address; there are: {}",
+                names.join(", ")
+            )
         })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bgp::ConnId;
 use control::Answer;
+use crypto::Secret;
 use ike::{Transmit, Work, WorkId};
 use tunnel::{Table, TunnelId};
 
@@ -97,6 +98,15 @@ pub enum StreamOp {
     Listen(Listener),
     /// No longer.
     Unlisten(Listener),
+    /// Demand TCP-MD5 (RFC 2385) with this key of one who comes to a listener; `None` ends the demand.
+    Password {
+        /// At which listener.
+        listener: Listener,
+        /// Of whom.
+        peer: IpAddr,
+        /// With what.
+        key: Option<Arc<Secret>>,
+    },
     /// Connect; comes back as `Connected` or `ConnectFailed`.
     Connect {
         /// Which.
@@ -137,7 +147,7 @@ impl Listener {
 }
 
 /// How to reach a neighbour.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// The neighbour.
     pub remote: SocketAddr,
@@ -149,6 +159,8 @@ pub struct Target {
     pub ttl: u8,
     /// The largest TCP segment, octets; `None` leaves it to the route.
     pub mss: Option<u16>,
+    /// The key of TCP-MD5 (RFC 2385), if the two agreed on one.
+    pub password: Option<Arc<Secret>>,
 }
 
 /// A line for the log.

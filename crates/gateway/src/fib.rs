@@ -28,7 +28,7 @@ pub struct Key {
 
 /// Why a route is wanted. Where two want the same key, the first in this order has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The path to a peer's outer address through the underlay.
     Peer,
     /// A tunnel neighbour's address.
@@ -46,7 +46,7 @@ pub enum Origin {
 impl Origin {
     /// As `show routes` prints it.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Peer => "peer",
             Self::Neighbor => "neighbor",
@@ -114,11 +114,11 @@ pub enum Applied {
 
 /// A wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub(crate) struct Wish {
     /// Where to.
-    pub hop: Hop,
+    pub(crate) hop: Hop,
     /// The tunnel or neighbour it comes from.
-    pub from: String,
+    pub(crate) from: String,
 }
 
 #[derive(Clone, Debug)]
@@ -129,7 +129,7 @@ enum State {
 
 /// The table.
 #[derive(Debug)]
-pub struct Fib {
+pub(crate) struct Fib {
     metric: u32,
     wishes: BTreeMap<Key, BTreeMap<Origin, Wish>>,
     kernel: BTreeMap<Key, State>,
@@ -139,23 +139,23 @@ pub struct Fib {
 
 /// One row of `show routes`.
 #[derive(Clone, Debug)]
-pub struct Row<'a> {
+pub(crate) struct Row<'a> {
     /// Which.
-    pub key: Key,
+    pub(crate) key: Key,
     /// Whose.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// The wish.
-    pub wish: &'a Wish,
+    pub(crate) wish: &'a Wish,
     /// `installed`, `pending` or `failed`.
-    pub state: &'static str,
+    pub(crate) state: &'static str,
     /// Why it failed.
-    pub why: Option<&'a str>,
+    pub(crate) why: Option<&'a str>,
 }
 
 impl Fib {
     /// An empty one; `metric` is that of every route of ours.
     #[must_use]
-    pub fn new(metric: u32) -> Self {
+    pub(crate) fn new(metric: u32) -> Self {
         Self {
             metric,
             wishes: BTreeMap::new(),
@@ -166,7 +166,7 @@ impl Fib {
     }
 
     /// States a wish; the same again changes nothing.
-    pub fn want(&mut self, key: Key, origin: Origin, wish: Wish) {
+    pub(crate) fn want(&mut self, key: Key, origin: Origin, wish: Wish) {
         let slot = self.wishes.entry(key).or_default();
         if slot.get(&origin) != Some(&wish) {
             slot.insert(origin, wish);
@@ -175,7 +175,7 @@ impl Fib {
     }
 
     /// Takes it back.
-    pub fn forget(&mut self, key: Key, origin: Origin) {
+    pub(crate) fn forget(&mut self, key: Key, origin: Origin) {
         let Some(slot) = self.wishes.get_mut(&key) else { return };
         if slot.remove(&origin).is_some() {
             self.dirty.insert(key);
@@ -186,7 +186,7 @@ impl Fib {
     }
 
     /// Takes back every wish of `origin` that `which` picks.
-    pub fn forget_where(&mut self, origin: Origin, which: impl Fn(&Key, &Wish) -> bool) {
+    pub(crate) fn forget_where(&mut self, origin: Origin, which: impl Fn(&Key, &Wish) -> bool) {
         let keys: Vec<Key> = self
             .wishes
             .iter()
@@ -199,12 +199,12 @@ impl Fib {
     }
 
     /// The wishes of one origin.
-    pub fn wishes(&self, origin: Origin) -> impl Iterator<Item = (&Key, &Wish)> {
+    pub(crate) fn wishes(&self, origin: Origin) -> impl Iterator<Item = (&Key, &Wish)> {
         self.wishes.iter().filter_map(move |(key, slot)| slot.get(&origin).map(|wish| (key, wish)))
     }
 
     /// What the kernel holds of ours, read anew: whatever differs is put right by the next batch.
-    pub fn observed(&mut self, found: &[(Key, Hop)]) {
+    pub(crate) fn observed(&mut self, found: &[(Key, Hop)]) {
         let found: BTreeMap<Key, Hop> = found.iter().copied().collect();
         let flying: BTreeSet<Key> = self.in_flight.iter().map(|change| change.key).collect();
         let gone: Vec<Key> = self
@@ -229,7 +229,7 @@ impl Fib {
     }
 
     /// The next batch; empty when nothing differs or one is still under way.
-    pub fn reconcile(&mut self, now: Instant) -> Vec<Change> {
+    pub(crate) fn reconcile(&mut self, now: Instant) -> Vec<Change> {
         if !self.in_flight.is_empty() {
             return Vec::new();
         }
@@ -259,7 +259,9 @@ impl Fib {
             (None, None) | (Some(State::Failed { .. }), None) => Difference::None,
             (None, Some(hop)) => Difference::Change(Op::Add(hop)),
             (Some(State::Installed(held)), Some(hop)) if *held == hop => Difference::None,
-            (Some(State::Installed(held)), Some(hop)) => Difference::Change(Op::Replace { old: *held, new: hop }),
+            (Some(State::Installed(held)), Some(hop)) => {
+                Difference::Change(Op::Replace { old: *held, new: hop })
+            }
             (Some(State::Installed(held)), None) => Difference::Change(Op::Delete(*held)),
             (Some(State::Failed { retry, .. }), Some(_)) if *retry > now => Difference::Wait,
             (Some(State::Failed { .. }), Some(hop)) => Difference::Change(Op::Add(hop)),
@@ -267,7 +269,7 @@ impl Fib {
     }
 
     /// The outcome of the batch that was under way, in its order. What the kernel did not answer is read anew later.
-    pub fn applied(&mut self, outcomes: &[Applied], now: Instant) {
+    pub(crate) fn applied(&mut self, outcomes: &[Applied], now: Instant) {
         let batch = std::mem::take(&mut self.in_flight);
         for (index, change) in batch.iter().enumerate() {
             let outcome = outcomes.get(index);
@@ -295,7 +297,7 @@ impl Fib {
 
     /// When a refused route wants its next try.
     #[must_use]
-    pub fn next_retry(&self) -> Option<Instant> {
+    pub(crate) fn next_retry(&self) -> Option<Instant> {
         self.dirty
             .iter()
             .filter_map(|key| match self.kernel.get(key) {
@@ -307,13 +309,14 @@ impl Fib {
 
     /// Is everything as wished, or waiting for a retry?
     #[must_use]
-    pub fn is_settled(&self) -> bool {
-        self.in_flight.is_empty() && self.dirty.iter().all(|key| matches!(self.kernel.get(key), Some(State::Failed { .. })))
+    pub(crate) fn is_settled(&self) -> bool {
+        self.in_flight.is_empty()
+            && self.dirty.iter().all(|key| matches!(self.kernel.get(key), Some(State::Failed { .. })))
     }
 
     /// Is it in the kernel as wished?
     #[must_use]
-    pub fn is_installed(&self, key: &Key) -> bool {
+    pub(crate) fn is_installed(&self, key: &Key) -> bool {
         match (self.kernel.get(key), self.effective(key)) {
             (Some(State::Installed(held)), Some((_, wish))) => *held == wish.hop,
             _ => false,
@@ -321,7 +324,7 @@ impl Fib {
     }
 
     /// Everything wished, for `show routes`.
-    pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.wishes.keys().filter_map(|key| {
             let (origin, wish) = self.effective(key)?;
             let (state, why) = match self.kernel.get(key) {

@@ -11,13 +11,13 @@ use config::{Gateway as Plan, Routes};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 
+use crate::OUTER_MARK;
 use crate::effect::{Effect, Listener, Rules};
 use crate::fib::Fib;
 use crate::input::{Input, KernelView};
 use crate::neighbors::Neighbor;
 use crate::tunnels::Tunnel;
 use crate::underlay::Underlay;
-use crate::OUTER_MARK;
 
 /// How often the kernel's routes are read although nothing was heard: it drops some silently.
 const AUDIT: Duration = Duration::from_secs(60);
@@ -50,6 +50,7 @@ pub struct Gateway {
     pub(crate) tunnels: BTreeMap<TunnelId, Tunnel>,
     pub(crate) neighbors: BTreeMap<NeighborId, Neighbor>,
     pub(crate) listeners: BTreeSet<Listener>,
+    pub(crate) passwords: BTreeMap<(Listener, IpAddr), Arc<crypto::Secret>>,
     pub(crate) fib: Fib,
     pub(crate) underlay: Underlay,
     /// Has the kernel been read once, with every device known? Before that nothing of ours is removed from it.
@@ -92,6 +93,7 @@ impl Gateway {
             tunnels: BTreeMap::new(),
             neighbors: BTreeMap::new(),
             listeners: BTreeSet::new(),
+            passwords: BTreeMap::new(),
             underlay: Underlay::default(),
             kernel_known: false,
             table: Arc::new(Table::new()),

@@ -17,14 +17,15 @@ mod views;
 mod why;
 mod wishes;
 
+pub use ::bgp::{ConnId, ConnectError};
+pub use ::tunnel::TunnelId;
+pub use crypto::Secret;
 pub use effect::{Device, Effect, Level, Line, Listener, Rules, StreamOp, Target};
 pub use fib::{Applied, Change, Hop, Key, Op, PROTOCOL};
 pub use gateway::{Facts, Gateway};
+pub use ike::Path;
 pub use input::{Input, KernelView, RequestId, Stream};
 pub use underlay::{Address, Link, OuterPath, Underlay, UnderlayRoute};
-pub use ::bgp::{ConnId, ConnectError};
-pub use ike::Path;
-pub use ::tunnel::TunnelId;
 pub use why::{Code, Source, Why};
 
 /// The mark of outer packets where learned routes have a table of their own.

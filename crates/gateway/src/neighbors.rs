@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use ::tunnel::TunnelId;
 use bgp::{Alarm, ConnectError, Effect as BgpEffect, Event, NeighborId, ResetCause, State};
-use bgp_rib::{Guard, Own};
+use bgp_rib::Own;
 use inet::Prefix;
 
 use crate::effect::{Effect, Level, Line, Listener, StreamOp, Target};
@@ -111,7 +112,9 @@ impl Gateway {
     /// A connection's input for the speaker.
     pub(crate) fn stream(&mut self, stream: Stream<'_>, now: Instant) {
         match stream {
-            Stream::Connected { conn, local, remote } => self.speaker.handle_connected(conn, local, remote, now),
+            Stream::Connected { conn, local, remote } => {
+                self.speaker.handle_connected(conn, local, remote, now)
+            }
             Stream::ConnectFailed { conn, error } => self.speaker.handle_connect_failed(conn, error, now),
             Stream::Accepted { tunnel, conn, local, remote } => {
                 let known = self
@@ -122,7 +125,9 @@ impl Gateway {
                 match known {
                     Some(id) => self.speaker.handle_accepted(id, conn, local, remote, now),
                     None => {
-                        self.log(format!("BGP connection from {remote}, which is no neighbour there, closed"));
+                        self.log(format!(
+                            "BGP connection from {remote}, which is no neighbour there, closed"
+                        ));
                         let close = StreamOp::Close { conn, drain: false };
                         self.effects.push_back(Effect::Stream(close));
                     }
@@ -178,6 +183,7 @@ impl Gateway {
             ttl: config.multihop,
             // Full segments must fit the tunnel whatever the kernel believes of the path.
             mss: tunnel.and_then(|tunnel| u16::try_from(tunnel.mtu.saturating_sub(TCP_OVERHEAD)).ok()),
+            password: neighbor.plan.password.clone(),
         })
     }
 
@@ -229,21 +235,14 @@ impl Gateway {
     /// Listens where neighbours may come from, and nowhere else: through a tunnel's own device on its source
     /// address, or on the source of a neighbour without tunnel.
     pub(crate) fn want_listeners(&mut self) {
-        let mut wanted: BTreeMap<(Option<(TunnelId, String)>, IpAddr), u8> = BTreeMap::new();
+        let mut places: BTreeMap<Place, u8> = BTreeMap::new();
         for neighbor in self.neighbors.values() {
-            let device = match neighbor.tunnel {
-                Some(id) => match self.tunnels.get(&id).filter(|tunnel| tunnel.device.ifindex().is_some()) {
-                    Some(tunnel) => Some((id, tunnel.plan.interface.name.clone())),
-                    None => continue,
-                },
-                None => None,
-            };
-            let address = neighbor.plan.session.source.unwrap_or(unspecified(neighbor.address()));
-            let ttl = wanted.entry((device, address)).or_default();
+            let Some(place) = self.place_of(neighbor) else { continue };
+            let ttl = places.entry(place).or_default();
             *ttl = (*ttl).max(neighbor.plan.session.multihop);
         }
         let wanted: BTreeSet<Listener> =
-            wanted.into_iter().map(|((device, address), ttl)| Listener { device, address, ttl }).collect();
+            places.iter().map(|((device, address), ttl)| listener(device, *address, *ttl)).collect();
         for gone in self.listeners.difference(&wanted) {
             self.effects.push_back(Effect::Stream(StreamOp::Unlisten(gone.clone())));
         }
@@ -251,11 +250,46 @@ impl Gateway {
             self.effects.push_back(Effect::Stream(StreamOp::Listen(new.clone())));
         }
         self.listeners = wanted;
+        self.want_passwords(&places);
+    }
+
+    /// Where a neighbour may come from; `None` while its tunnel has no device.
+    fn place_of(&self, neighbor: &Neighbor) -> Option<Place> {
+        let device = match neighbor.tunnel {
+            Some(id) => {
+                let tunnel = self.tunnels.get(&id).filter(|tunnel| tunnel.device.ifindex().is_some())?;
+                Some((id, tunnel.plan.interface.name.clone()))
+            }
+            None => None,
+        };
+        Some((device, neighbor.plan.session.source.unwrap_or(unspecified(neighbor.address()))))
+    }
+
+    /// The TCP-MD5 keys the listeners shall demand.
+    fn want_passwords(&mut self, places: &BTreeMap<Place, u8>) {
+        let mut wanted = BTreeMap::new();
+        for neighbor in self.neighbors.values() {
+            let (Some(key), Some(place)) = (&neighbor.plan.password, self.place_of(neighbor)) else {
+                continue;
+            };
+            let ttl = places.get(&place).copied().unwrap_or_default();
+            wanted.insert((listener(&place.0, place.1, ttl), neighbor.address()), Arc::clone(key));
+        }
+        for ((listener, peer), _) in self.passwords.iter().filter(|(at, _)| !wanted.contains_key(at)) {
+            let op = StreamOp::Password { listener: listener.clone(), peer: *peer, key: None };
+            self.effects.push_back(Effect::Stream(op));
+        }
+        for ((listener, peer), key) in wanted.iter().filter(|(at, key)| self.passwords.get(at) != Some(key)) {
+            let op =
+                StreamOp::Password { listener: listener.clone(), peer: *peer, key: Some(Arc::clone(key)) };
+            self.effects.push_back(Effect::Stream(op));
+        }
+        self.passwords = wanted;
     }
 
     /// What must never be learned: our own prefixes, outer addresses, session addresses.
     pub(crate) fn set_guard(&mut self, now: Instant) {
-        let mut guard = Guard::new();
+        let mut guard = self.plan.guard();
         for prefix in self.originated() {
             guard.add_own(prefix, Own::Originated);
         }
@@ -264,17 +298,6 @@ impl Gateway {
         }
         for address in self.outer_addresses() {
             guard.add_outer(address);
-        }
-        for neighbor in self.neighbors.values() {
-            guard.add_session(neighbor.address());
-            if let Some(source) = neighbor.plan.session.source {
-                guard.add_session(source);
-            }
-        }
-        for tunnel in self.tunnels.values() {
-            for address in &tunnel.plan.interface.addresses {
-                guard.add_session(address.address);
-            }
         }
         self.speaker.set_guard(guard, now);
     }
@@ -313,6 +336,13 @@ impl Gateway {
     }
 }
 
+/// Device and address of a listener.
+type Place = (Option<(TunnelId, String)>, IpAddr);
+
+fn listener(device: &Option<(TunnelId, String)>, address: IpAddr, ttl: u8) -> Listener {
+    Listener { device: device.clone(), address, ttl }
+}
+
 fn unspecified(like: IpAddr) -> IpAddr {
     if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
@@ -332,9 +362,9 @@ fn why_of(cause: &ResetCause, now: Instant) -> Option<Why> {
         ResetCause::Received(_) => Why::peer(Code::Notification, text, now),
         ResetCause::Closed => Why::peer(Code::BgpClosed, text, now),
         ResetCause::ConnectFailed(ConnectError::Refused) => Why::peer(Code::TcpRefused, text, now),
-        ResetCause::ConnectFailed(ConnectError::Unreachable | ConnectError::TimedOut | ConnectError::Other) => {
-            Why::local(Code::TcpSilent, text, now)
-        }
+        ResetCause::ConnectFailed(
+            ConnectError::Unreachable | ConnectError::TimedOut | ConnectError::Other,
+        ) => Why::local(Code::TcpSilent, text, now),
         ResetCause::TransportDown(_) | ResetCause::Replaced => return None,
     })
 }

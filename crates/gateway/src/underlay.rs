@@ -120,9 +120,8 @@ impl Underlay {
     /// The address on that link nearest to the next hop: one that shares its subnet, else the first.
     fn source_on(&self, ifindex: u32, to: IpAddr, gateway: Option<IpAddr>) -> Option<IpAddr> {
         let hop = gateway.unwrap_or(to);
-        let on_link = || {
-            self.addresses.iter().filter(|a| a.ifindex == ifindex && a.address.is_ipv4() == to.is_ipv4())
-        };
+        let on_link =
+            || self.addresses.iter().filter(|a| a.ifindex == ifindex && a.address.is_ipv4() == to.is_ipv4());
         on_link().find(|a| a.prefix.contains(hop)).or_else(|| on_link().next()).map(|a| a.address)
     }
 }

@@ -113,10 +113,16 @@ impl Code {
     #[must_use]
     pub fn hint(self) -> &'static str {
         match self {
-            Self::PeerSilent => "is `remote` right, is the peer up, and do UDP 500, 4500 and protocol 50 pass every firewall?",
-            Self::NoProposal => "name a suite of the other list in [tunnel.X.ike] or [tunnel.X.esp] proposals, or change the peer's",
+            Self::PeerSilent => {
+                "is `remote` right, is the peer up, and do UDP 500, 4500 and protocol 50 pass every firewall?"
+            }
+            Self::NoProposal => {
+                "name a suite of the other list in [tunnel.X.ike] or [tunnel.X.esp] proposals, or change the peer's"
+            }
             Self::AuthenticationFailed => "compare psk, local_id and remote_id with the peer's",
-            Self::SelectorsTooNarrow => "make local_ts and remote_ts, here or at the peer, hold both BGP addresses (0.0.0.0/0 is usual)",
+            Self::SelectorsTooNarrow => {
+                "make local_ts and remote_ts, here or at the peer, hold both BGP addresses (0.0.0.0/0 is usual)"
+            }
             Self::SelectorsRefused => "make local_ts and remote_ts agree with the peer's selectors, mirrored",
             Self::PeerRefused => "the peer's log says more",
             Self::PeerDeleted => "the peer ended the tunnel; it is dialled again",
@@ -130,10 +136,14 @@ impl Code {
             Self::WaitingForTraffic => "start = \"on-demand\": the first packet into the tunnel dials",
             Self::Device => "is the name taken, and may the daemon use /dev/net/tun?",
             Self::TcpRefused => "does the neighbour run BGP on that address, and does it know ours?",
-            Self::TcpSilent => "IPsec is up, but nothing answers behind it: are address, multihop and the peer's routes right?",
+            Self::TcpSilent => {
+                "IPsec is up, but nothing answers behind it: are address, multihop and the peer's routes right?"
+            }
             Self::Notification => "the text says which setting the two sides disagree on",
             Self::BgpClosed => "the neighbour closed the connection without a word; its log says more",
-            Self::PolicyDeniesAll => "set import and export to a prefix list that permits something, or to \"any\"",
+            Self::PolicyDeniesAll => {
+                "set import and export to a prefix list that permits something, or to \"any\""
+            }
             Self::MaxPrefix => "raise the limit or announce less",
         }
     }
@@ -215,7 +225,9 @@ impl Why {
             DownReason::Lifetime => (Code::Lifetime, Source::Local),
             DownReason::Commanded => (Code::Stopped, Source::Local),
             DownReason::Reconfigured => (Code::Reconfigured, Source::Local),
-            DownReason::Rekeyed | DownReason::Redundant | DownReason::Replaced => (Code::PeerDeleted, Source::Peer),
+            DownReason::Rekeyed | DownReason::Redundant | DownReason::Replaced => {
+                (Code::PeerDeleted, Source::Peer)
+            }
             DownReason::Misbehaved => (Code::PeerMisbehaved, Source::Local),
         };
         Self { code, text: format!("the tunnel ended: {reason}"), source, at }

@@ -36,7 +36,8 @@ impl Gateway {
         let Some(tunnel) = self.tunnels.get(&id) else { return };
         let Some(ifindex) = tunnel.device.ifindex() else { return };
         let from = tunnel.plan.name.to_string();
-        let wish = |prefix: &Prefix| Wish { hop: into(tunnel, ifindex, prefix.is_ipv4()), from: from.clone() };
+        let wish =
+            |prefix: &Prefix| Wish { hop: into(tunnel, ifindex, prefix.is_ipv4()), from: from.clone() };
         let table = self.plan.routes.table;
         let mut wanted: Vec<(Key, Origin, Wish)> = Vec::new();
         for prefix in &tunnel.plan.interface.routes {
@@ -65,6 +66,7 @@ impl Gateway {
 
     /// The speaker's choice for one prefix changed.
     pub(crate) fn best_route(&mut self, delta: bgp::RouteDelta) {
+        self.table_version += 1;
         let key = Key { table: self.plan.routes.table, prefix: delta.prefix };
         let Some(best) = delta.best else {
             self.route_gone(key);
@@ -110,7 +112,8 @@ impl Gateway {
     /// The peer has told all it knows: what an earlier session taught and this one did not is taken back.
     pub(crate) fn converged(&mut self, neighbor: &str) {
         let learned: BTreeSet<Key> = self.fib.wishes(Origin::Bgp).map(|(key, _)| *key).collect();
-        self.fib.forget_where(Origin::Unreachable, |key, wish| wish.from == neighbor && !learned.contains(key));
+        self.fib
+            .forget_where(Origin::Unreachable, |key, wish| wish.from == neighbor && !learned.contains(key));
         self.fib.forget_where(Origin::Stale, |key, wish| {
             (wish.from == neighbor || wish.from.is_empty()) && !learned.contains(key)
         });
@@ -141,7 +144,12 @@ impl Gateway {
             .tunnels
             .values()
             .map(|tunnel| tunnel.plan.name.to_string())
-            .chain(self.neighbors.values().filter(|n| n.tunnel != Some(id)).map(|n| n.plan.session.name.to_string()))
+            .chain(
+                self.neighbors
+                    .values()
+                    .filter(|n| n.tunnel != Some(id))
+                    .map(|n| n.plan.session.name.to_string()),
+            )
             .collect();
         for origin in [Origin::Static, Origin::Neighbor, Origin::Bgp] {
             self.fib.forget_where(origin, |_, wish| match wish.hop {
@@ -155,7 +163,8 @@ impl Gateway {
 
     /// A clean stop leaves nothing.
     pub(crate) fn forget_all_routes(&mut self) {
-        let all = [Origin::Peer, Origin::Neighbor, Origin::Static, Origin::Bgp, Origin::Unreachable, Origin::Stale];
+        let all =
+            [Origin::Peer, Origin::Neighbor, Origin::Static, Origin::Bgp, Origin::Unreachable, Origin::Stale];
         for origin in all {
             self.fib.forget_where(origin, |_, _| true);
         }

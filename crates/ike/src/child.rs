@@ -31,6 +31,8 @@ pub(crate) struct Child {
     pub(crate) phase: ChildPhase,
     /// Its `ChildDown` was told.
     pub(crate) told: bool,
+    /// The one it took over from.
+    pub(crate) replaces: Option<ChildId>,
 }
 
 /// Where a CHILD SA stands.
@@ -100,7 +102,12 @@ impl ChildOffer {
     }
 
     /// The peer's answer, if it is one to this offer.
-    pub(crate) fn conclude(&self, body: Body<'_>, pfs: Pfs, exchange: Exchange) -> Result<ChildAnswer, Failure> {
+    pub(crate) fn conclude(
+        &self,
+        body: Body<'_>,
+        pfs: Pfs,
+        exchange: Exchange,
+    ) -> Result<ChildAnswer, Failure> {
         let missing = Failure::Misbehaved(Misbehaviour::MissingPayload);
         let Some(sa) = body.sa() else { return Err(self.refusal(body, exchange).unwrap_or(missing)) };
         let (Some(ts_i), Some(ts_r)) = (body.ts_i(), body.ts_r()) else {

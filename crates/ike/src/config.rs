@@ -224,8 +224,6 @@ pub struct Limits {
     pub cookie_from: usize,
     /// How long a half-open IKE SA may wait for its IKE_AUTH.
     pub half_open_timeout: Duration,
-    /// Established IKE SAs of one connection at a time, those being replaced included.
-    pub sas_per_connection: usize,
     /// CHILD SAs of one IKE SA at a time, those being replaced included.
     pub children: usize,
     /// Notes (rate-limited remarks about strangers) per second.
@@ -243,7 +241,6 @@ impl Default for Limits {
             half_open_per_address: 8,
             cookie_from: 30,
             half_open_timeout: Duration::from_secs(30),
-            sas_per_connection: 8,
             children: 16,
             notes_per_second: 5,
             answers_per_second: 50,

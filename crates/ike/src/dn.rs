@@ -33,9 +33,9 @@ pub(crate) fn encode(text: &str) -> Option<Vec<u8>> {
     for part in text.split(separator) {
         let (name, value) = part.split_once('=')?;
         let (name, value) = (name.trim(), value.trim());
-        let (_, oid) = TYPES
-            .iter()
-            .find(|(known, _)| known.eq_ignore_ascii_case(name) || (*known == "E" && name.eq_ignore_ascii_case("emailAddress")))?;
+        let (_, oid) = TYPES.iter().find(|(known, _)| {
+            known.eq_ignore_ascii_case(name) || (*known == "E" && name.eq_ignore_ascii_case("emailAddress"))
+        })?;
         if value.is_empty() {
             return None;
         }
@@ -131,8 +131,8 @@ mod tests {
     fn a_name_encodes_as_openssl_does() {
         let der = encode("C=CH, CN=gw").unwrap();
         let want = [
-            0x30, 26, 0x31, 11, 0x30, 9, 6, 3, 0x55, 4, 6, 0x13, 2, b'C', b'H', 0x31, 11, 0x30, 9, 6, 3, 0x55, 4, 3, 0x13,
-            2, b'g', b'w',
+            0x30, 26, 0x31, 11, 0x30, 9, 6, 3, 0x55, 4, 6, 0x13, 2, b'C', b'H', 0x31, 11, 0x30, 9, 6, 3,
+            0x55, 4, 3, 0x13, 2, b'g', b'w',
         ];
         assert_eq!(der, want);
         assert_eq!(decode(&der).unwrap(), "C=CH, CN=gw");

@@ -27,7 +27,6 @@ impl Reassembly {
     ///
     /// RFC 7383 section 2.6: a larger total for the same message means the sender found its path narrower and
     /// starts over; a smaller one is old and dropped.
-    #[expect(clippy::type_complexity, reason = "the first payload's type and the body belong together")]
     pub(crate) fn add(
         &mut self,
         (response, message_id): (bool, u32),
@@ -38,7 +37,10 @@ impl Reassembly {
         if usize::from(place.total) > MAX_FRAGMENTS {
             return Err(());
         }
-        let same = self.current.as_ref().is_some_and(|partial| partial.response == response && partial.message_id == message_id);
+        let same = self
+            .current
+            .as_ref()
+            .is_some_and(|partial| partial.response == response && partial.message_id == message_id);
         let partial = match self.current.take() {
             Some(partial) if same && partial.total > place.total => {
                 self.current = Some(partial);

@@ -84,12 +84,10 @@ impl Identity {
     pub(crate) fn from_wire(id: &Identification) -> Self {
         let other = || Self::Other { kind: id.kind.0, data: id.data.clone() };
         match id.kind {
-            IdType::ID_IPV4_ADDR => {
-                <[u8; 4]>::try_from(id.data.as_slice()).map_or_else(|_| other(), |octets| Self::Ipv4(octets.into()))
-            }
-            IdType::ID_IPV6_ADDR => {
-                <[u8; 16]>::try_from(id.data.as_slice()).map_or_else(|_| other(), |octets| Self::Ipv6(octets.into()))
-            }
+            IdType::ID_IPV4_ADDR => <[u8; 4]>::try_from(id.data.as_slice())
+                .map_or_else(|_| other(), |octets| Self::Ipv4(octets.into())),
+            IdType::ID_IPV6_ADDR => <[u8; 16]>::try_from(id.data.as_slice())
+                .map_or_else(|_| other(), |octets| Self::Ipv6(octets.into())),
             IdType::ID_FQDN => text(&id.data).map_or_else(other, Self::Fqdn),
             IdType::ID_RFC822_ADDR => text(&id.data).map_or_else(other, Self::Email),
             IdType::ID_DER_ASN1_DN => Self::Dn(id.data.clone()),
@@ -154,7 +152,8 @@ fn parse(text: &str) -> Result<Identity, IdentityError> {
     if let Some(rest) = text.strip_prefix('@') {
         return Ok(Identity::Fqdn(rest.to_owned()));
     }
-    if let Some((kind, rest)) = text.split_once(':').filter(|(kind, _)| !kind.contains(['=', '@', '.', '/'])) {
+    if let Some((kind, rest)) = text.split_once(':').filter(|(kind, _)| !kind.contains(['=', '@', '.', '/']))
+    {
         return parse_typed(kind, rest);
     }
     if text.contains('=') {
@@ -218,10 +217,12 @@ impl fmt::Display for Identity {
                 Some(text) => f.write_str(&text),
                 None => write_hex("asn1dn:#", der, f),
             },
-            Self::KeyId(octets) => match text(octets).filter(|text| !text.starts_with(['#', ' ']) && !text.starts_with("0x")) {
-                Some(text) => write!(f, "keyid:{text}"),
-                None => write_hex("keyid:#", octets, f),
-            },
+            Self::KeyId(octets) => {
+                match text(octets).filter(|text| !text.starts_with(['#', ' ']) && !text.starts_with("0x")) {
+                    Some(text) => write!(f, "keyid:{text}"),
+                    None => write_hex("keyid:#", octets, f),
+                }
+            }
             Self::Other { kind, data } => {
                 write!(f, "type {kind}:")?;
                 write_hex("#", data, f)
@@ -267,8 +268,17 @@ mod tests {
     #[test]
     fn what_is_printed_reads_back_the_same() {
         for text in [
-            "203.0.113.1", "2001:db8::1", "vpn.example.org", "fqdn:203.0.113.1", "joe@example.org", "email:joe",
-            "keyid:branch 7", "keyid:#00ff", "fqdn:a=b", "C=CH, O=Example Ltd, CN=gw.example.org", "keyid:#2378",
+            "203.0.113.1",
+            "2001:db8::1",
+            "vpn.example.org",
+            "fqdn:203.0.113.1",
+            "joe@example.org",
+            "email:joe",
+            "keyid:branch 7",
+            "keyid:#00ff",
+            "fqdn:a=b",
+            "C=CH, O=Example Ltd, CN=gw.example.org",
+            "keyid:#2378",
         ] {
             assert_eq!(identity(text).to_string(), text);
             assert_eq!(identity(&identity(text).to_string()), identity(text));
@@ -277,7 +287,20 @@ mod tests {
 
     #[test]
     fn wildcards_and_nonsense_are_refused() {
-        for text in ["", "%any", "*", "0.0.0.0", "::", "ipv4:x", "ipv6:1.2.3.4", "keyid:#0", "keyid:#zz", "nope:x", "dn:x", "@"] {
+        for text in [
+            "",
+            "%any",
+            "*",
+            "0.0.0.0",
+            "::",
+            "ipv4:x",
+            "ipv6:1.2.3.4",
+            "keyid:#0",
+            "keyid:#zz",
+            "nope:x",
+            "dn:x",
+            "@",
+        ] {
             assert!(text.parse::<Identity>().is_err(), "{text}");
         }
     }

@@ -58,7 +58,12 @@ impl SkeySeed {
 
     /// RFC 7296 section 2.14: {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} =
     /// prf+ (SKEYSEED, Ni | Nr | SPIi | SPIr).
-    pub(crate) fn expand(self, role: Role, with: &Ingredients<'_>, iv_seed: [u8; 16]) -> Result<FreshKeys, BadKeys> {
+    pub(crate) fn expand(
+        self,
+        role: Role,
+        with: &Ingredients<'_>,
+        iv_seed: [u8; 16],
+    ) -> Result<FreshKeys, BadKeys> {
         let prf = self.suite.prf;
         let suite = self.suite.suite;
         let (p, a, e) = (prf.output_len(), suite.integ_key_len(), suite.encr_key_len());

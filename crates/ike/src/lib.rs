@@ -43,9 +43,7 @@ pub use config::{
 };
 pub use counters::{Counter, Counters};
 pub use engine::{Command, Engine, Report};
-pub use event::{
-    ChildId, ChildKeys, ChildUp, DownReason, Event, IkeId, IkeUp, Nat, Note, Role, Transmit,
-};
+pub use event::{ChildId, ChildKeys, ChildUp, DownReason, Event, IkeId, IkeUp, Nat, Note, Role, Transmit};
 pub use failure::{Exchange, Failure, Misbehaviour, NoProposal, SelectorsTooNarrow};
 pub use identity::{Identity, IdentityError};
 pub use proposal::{EspProposal, EspSuite, IkeProposal, IkeSuite, ProposalError};

@@ -2,8 +2,8 @@
 
 use crypto::{Encr, Group, Integ, Prf, Suite};
 use ike_wire::{
-    Addresses, IpSelector, Proposal, ProtocolId, SecurityAssociation, TrafficSelector, TrafficSelectors, Transform,
-    TransformType,
+    Addresses, IpSelector, Proposal, ProtocolId, SecurityAssociation, TrafficSelector, TrafficSelectors,
+    Transform, TransformType,
 };
 use inet::{AddressRange, PortRange, Selector};
 
@@ -40,7 +40,11 @@ fn esp_transforms(proposal: &EspProposal, with_groups: bool) -> Vec<Transform> {
     encrs.chain(integs).chain(groups).chain(esn).collect()
 }
 
-fn numbered(protocol: ProtocolId, spi: &[u8], lists: impl Iterator<Item = Vec<Transform>>) -> SecurityAssociation {
+fn numbered(
+    protocol: ProtocolId,
+    spi: &[u8],
+    lists: impl Iterator<Item = Vec<Transform>>,
+) -> SecurityAssociation {
     let proposals = (1..=u8::MAX)
         .zip(lists)
         .map(|(number, transforms)| Proposal { number, protocol, spi: spi.to_vec(), transforms })
@@ -55,7 +59,11 @@ pub(crate) fn offer_ike(proposals: &[IkeProposal], spi: &[u8]) -> SecurityAssoci
 
 /// Our offer for a CHILD SA. In IKE_AUTH there is no key exchange to offer a group for (RFC 7296 section 1.2).
 pub(crate) fn offer_esp(proposals: &[EspProposal], spi: u32, with_groups: bool) -> SecurityAssociation {
-    numbered(ProtocolId::ESP, &spi.to_be_bytes(), proposals.iter().map(|one| esp_transforms(one, with_groups)))
+    numbered(
+        ProtocolId::ESP,
+        &spi.to_be_bytes(),
+        proposals.iter().map(|one| esp_transforms(one, with_groups)),
+    )
 }
 
 /// One proposal of a peer in our terms: of each transform type what we know of it, and whether it had any.
@@ -104,7 +112,10 @@ impl Theirs {
                     }
                 }
                 // Additional key exchanges may be declined where NONE is listed (RFC 9370 section 2.2.2).
-                _ => theirs.foreign |= !proposal.transforms.iter().any(|t| t.kind == transform.kind && t.id == 0),
+                _ => {
+                    theirs.foreign |=
+                        !proposal.transforms.iter().any(|t| t.kind == transform.kind && t.id == 0)
+                }
             }
         }
         theirs.integ_needed = integs > 0 && !no_integ;
@@ -150,7 +161,8 @@ pub(crate) fn choose_ike(
             let group = pick_group(&one.groups, &theirs.groups, ke)?;
             let suite = IkeSuite { suite, prf, group };
             let transforms = ike_transforms(&IkeProposal::only(&suite));
-            let answer = Proposal { number: offer.number, protocol: ProtocolId::IKE, spi: spi.to_vec(), transforms };
+            let answer =
+                Proposal { number: offer.number, protocol: ProtocolId::IKE, spi: spi.to_vec(), transforms };
             let answer = SecurityAssociation { proposals: vec![answer] };
             (!theirs.foreign).then(|| IkeChoice { suite, answer, spi: offer.spi.clone() })
         })
@@ -197,7 +209,12 @@ pub(crate) fn choose_esp(offered: &SecurityAssociation, ours: &[EspProposal], pf
             let spi = u32::from_be_bytes(offer.spi.as_slice().try_into().ok()?);
             let without_pfs = pfs != Pfs::Auth && group.is_none() && !one.groups.is_empty();
             let suite = EspSuite { suite, group, esn };
-            (!theirs.foreign && spi != 0).then_some(EspChoice { suite, number: offer.number, spi, without_pfs })
+            (!theirs.foreign && spi != 0).then_some(EspChoice {
+                suite,
+                number: offer.number,
+                spi,
+                without_pfs,
+            })
         })
     })
 }
@@ -222,7 +239,10 @@ pub(crate) fn answer_esp(choice: &EspChoice, spi: u32) -> SecurityAssociation {
 
 /// The peer's choice for an IKE SA, if it is one of what we offered: exactly one proposal with exactly one transform
 /// of each type (RFC 7296 section 2.7). With it the SPI in it.
-pub(crate) fn check_ike(answer: &SecurityAssociation, offered: &[IkeProposal]) -> Option<(IkeSuite, Vec<u8>)> {
+pub(crate) fn check_ike(
+    answer: &SecurityAssociation,
+    offered: &[IkeProposal],
+) -> Option<(IkeSuite, Vec<u8>)> {
     let [one] = answer.proposals.as_slice() else { return None };
     let choice = choose_ike(answer, offered, None, &[])?;
     let expected = ike_transforms(&IkeProposal::only(&choice.suite)).len();
@@ -230,7 +250,11 @@ pub(crate) fn check_ike(answer: &SecurityAssociation, offered: &[IkeProposal]) -
 }
 
 /// The peer's choice for a CHILD SA, likewise; with it the peer's SPI.
-pub(crate) fn check_esp(answer: &SecurityAssociation, offered: &[EspProposal], pfs: Pfs) -> Option<(EspSuite, u32)> {
+pub(crate) fn check_esp(
+    answer: &SecurityAssociation,
+    offered: &[EspProposal],
+    pfs: Pfs,
+) -> Option<(EspSuite, u32)> {
     let [one] = answer.proposals.as_slice() else { return None };
     let choice = choose_esp(answer, offered, pfs)?;
     let kinds = [TransformType::ENCR, TransformType::INTEG, TransformType::KE, TransformType::ESN];
@@ -240,7 +264,11 @@ pub(crate) fn check_esp(answer: &SecurityAssociation, offered: &[EspProposal], p
 
 /// Transforms other than the NONEs some peers spell out.
 fn meaningful(proposal: &Proposal) -> usize {
-    proposal.transforms.iter().filter(|t| !(t.id == 0 && matches!(t.kind, TransformType::INTEG | TransformType::KE))).count()
+    proposal
+        .transforms
+        .iter()
+        .filter(|t| !(t.id == 0 && matches!(t.kind, TransformType::INTEG | TransformType::KE)))
+        .count()
 }
 
 /// A peer's offer in strongSwan's words, as far as there are any, for people to compare.
@@ -284,7 +312,12 @@ pub(crate) fn ts_to_wire(selectors: &[Selector]) -> TrafficSelectors {
         .filter_map(|selector| {
             let addresses = Addresses::new(selector.addresses.first(), selector.addresses.last())?;
             let (start_port, end_port) = (selector.ports.first, selector.ports.last);
-            Some(TrafficSelector::Ip(IpSelector { protocol: selector.protocol, start_port, end_port, addresses }))
+            Some(TrafficSelector::Ip(IpSelector {
+                protocol: selector.protocol,
+                start_port,
+                end_port,
+                addresses,
+            }))
         })
         .collect();
     TrafficSelectors { selectors }

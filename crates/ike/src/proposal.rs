@@ -83,7 +83,9 @@ pub enum ProposalError {
         what: &'static str,
     },
     /// AEAD ciphers and others in one proposal.
-    #[error("'{0}' mixes ciphers that need an integrity algorithm with ones that bring their own: write two proposals")]
+    #[error(
+        "'{0}' mixes ciphers that need an integrity algorithm with ones that bring their own: write two proposals"
+    )]
     Mixed(String),
     /// An integrity algorithm beside an AEAD.
     #[error("'{0}' names an integrity algorithm, but its ciphers bring their own")]
@@ -186,7 +188,11 @@ fn nearest(word: &str) -> Option<String> {
         .chain(Prf::keywords())
         .chain(Group::keywords())
         .chain(["esn", "noesn"]);
-    known.map(|known| (edits(word, known), known)).filter(|(n, _)| *n <= 2).min().map(|(_, known)| known.to_owned())
+    known
+        .map(|known| (edits(word, known), known))
+        .filter(|(n, _)| *n <= 2)
+        .min()
+        .map(|(_, known)| known.to_owned())
 }
 
 /// Levenshtein's distance, cut short for words no keyword could be.
@@ -426,7 +432,12 @@ mod tests {
 
     #[test]
     fn every_proposal_prints_as_it_was_written() {
-        for text in ["aes256-sha1-modp1024", "aes256gcm16-prfsha384-ecp384", "aes128-aes256-sha256-sha512-modp2048-curve25519", "aes256-sha256-prfsha512-ecp256"] {
+        for text in [
+            "aes256-sha1-modp1024",
+            "aes256gcm16-prfsha384-ecp384",
+            "aes128-aes256-sha256-sha512-modp2048-curve25519",
+            "aes256-sha256-prfsha512-ecp256",
+        ] {
             assert_eq!(IkeProposal::parse(text).unwrap().to_string(), text);
         }
         for text in ["aes256-sha1", "aes256gcm16", "aes128gcm8-modp3072-esn-noesn", "chacha20poly1305-esn"] {
@@ -444,9 +455,15 @@ mod tests {
     #[test]
     fn the_error_names_the_bad_word_and_the_nearest_good_one() {
         let error = IkeProposal::parse("aes256-sha1-modp1025").unwrap_err();
-        assert_eq!(error, ProposalError::Unknown { word: "modp1025".into(), nearest: Some("modp1024".into()) });
+        assert_eq!(
+            error,
+            ProposalError::Unknown { word: "modp1025".into(), nearest: Some("modp1024".into()) }
+        );
         assert!(matches!(EspProposal::parse("aes256-sha1-prfsha1"), Err(ProposalError::Misplaced { .. })));
-        assert!(matches!(IkeProposal::parse("aes256-sha1-modp1024-esn"), Err(ProposalError::Misplaced { .. })));
+        assert!(matches!(
+            IkeProposal::parse("aes256-sha1-modp1024-esn"),
+            Err(ProposalError::Misplaced { .. })
+        ));
         assert!(matches!(IkeProposal::parse("aes256-modp1024"), Err(ProposalError::Missing { .. })));
         assert!(matches!(IkeProposal::parse("aes256-sha1"), Err(ProposalError::Missing { .. })));
         assert!(matches!(IkeProposal::parse("aes256gcm16-ecp256"), Err(ProposalError::Missing { .. })));

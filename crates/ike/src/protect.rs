@@ -26,14 +26,23 @@ impl Crypt {
         Some(Self {
             sealer: Sealer::new(suite, encr_out, integ_out, iv_seed).ok()?,
             opener: Opener::new(suite, encr_in, integ_in).ok()?,
-            layout: ProtectedLayout { iv_len: suite.iv_len(), block: suite.block(), icv_len: suite.icv_len() },
+            layout: ProtectedLayout {
+                iv_len: suite.iv_len(),
+                block: suite.block(),
+                icv_len: suite.icv_len(),
+            },
             sealed: 0,
         })
     }
 
     /// A message ready to send: in one datagram, or in several of at most `fragment` octets where the peer knows
     /// fragments and it does not fit one.
-    pub(crate) fn seal(&mut self, header: &Header, payloads: &[Payload], fragment: Option<usize>) -> Option<Packets> {
+    pub(crate) fn seal(
+        &mut self,
+        header: &Header,
+        payloads: &[Payload],
+        fragment: Option<usize>,
+    ) -> Option<Packets> {
         let messages = match fragment {
             Some(size) => encode_fragments(header, payloads, self.layout, size).ok()?,
             None => vec![encode_protected(header, payloads, self.layout).ok()?],

@@ -20,7 +20,8 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 6] = [Self::GiveUp, Self::Liveness, Self::Rekey, Self::Expire, Self::Keepalive, Self::Retry];
+    const ALL: [Self; 6] =
+        [Self::GiveUp, Self::Liveness, Self::Rekey, Self::Expire, Self::Keepalive, Self::Retry];
 }
 
 /// When each is due, if it runs.
@@ -54,8 +55,10 @@ impl Timers {
 
     /// The earliest that is due, taken off the table.
     pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<Timer> {
-        let (_, timer) =
-            Timer::ALL.into_iter().filter_map(|timer| Some((self.at(timer)?, timer))).min_by_key(|(at, _)| *at)?;
+        let (_, timer) = Timer::ALL
+            .into_iter()
+            .filter_map(|timer| Some((self.at(timer)?, timer)))
+            .min_by_key(|(at, _)| *at)?;
         let due = self.at(timer).is_some_and(|at| at <= now);
         due.then(|| {
             self.stop(timer);

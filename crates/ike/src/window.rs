@@ -126,7 +126,13 @@ impl Window {
     }
 
     /// A request was sent for the first time; `patience` is the whole time it may be repeated.
-    pub(crate) fn sent_request(&mut self, packets: Packets, exchange: Exchange, patience: Duration, now: Instant) {
+    pub(crate) fn sent_request(
+        &mut self,
+        packets: Packets,
+        exchange: Exchange,
+        patience: Duration,
+        now: Instant,
+    ) {
         let interval = FIRST.min(patience / 4).max(Duration::from_millis(50));
         let give_up = now + patience;
         self.outstanding =

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::datagram::{
     Head, PathError, RecvRing, Run, SendArena, SendReport, Sending, Source, next_path_error, send_runs,
 };
-use crate::udp::{path_mtu, prepare};
+use crate::udp::{path_mtu, prepare, set_dont_fragment};
 
 /// IP protocol number of ESP (RFC 4303 section 2).
 const ESP: i32 = 50;
@@ -79,6 +79,11 @@ impl EspSocket {
         let path_mtu = |dest, source| self.path_mtu(dest, source).ok();
         let sending = Sending { fd: self.socket.as_fd(), gso: None, path_mtu: &path_mtu };
         send_runs(&sending, runs, arena)
+    }
+
+    /// Don't-fragment on every packet or on none. See [`crate::udp::UdpSocket::set_dont_fragment`].
+    pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
+        set_dont_fragment(&self.socket, self.family == Family::V4, on)
     }
 
     /// Receive what waits into the ring; the IPv4 header is already skipped. 0 when nothing waits.

@@ -113,6 +113,12 @@ impl UdpSocket {
         arena.failures().first().map_or(Ok(()), |failed| Err(failed.failure))
     }
 
+    /// From now on: don't-fragment on every datagram (as from the start), or on none, and this host fragments
+    /// what exceeds the path's MTU. It holds for every descriptor of this socket.
+    pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
+        set_dont_fragment(&self.socket, self.local.is_ipv4(), on)
+    }
+
     /// Receive what waits into the ring: how many messages, 0 when nothing waits.
     pub fn recv_batch(&self, ring: &mut RecvRing) -> io::Result<usize> {
         ring.fill(self.socket.as_fd(), Head::None)
@@ -176,6 +182,17 @@ pub fn source_for(dest: IpAddr, mark: Option<u32>) -> io::Result<IpAddr> {
     }
     socket.connect(&target.into())?;
     Ok(StdSocket::from(socket).local_addr()?.ip())
+}
+
+/// Don't-fragment, set or clear.
+pub(crate) fn set_dont_fragment(socket: &Socket, ipv4: bool, on: bool) -> io::Result<()> {
+    let (level, name, value) = match (ipv4, on) {
+        (true, true) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO),
+        (true, false) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT),
+        (false, true) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO),
+        (false, false) => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT),
+    };
+    option::set_int(socket.as_fd(), level, name, value)
 }
 
 /// The options UDP and raw sockets share.

@@ -42,8 +42,11 @@ pub struct Run<'a> {
     pub path: OuterPath,
     /// Outer TOS or traffic class: the inner packets' DSCP and ECN.
     pub tos: u8,
-    /// Outer don't-fragment bit. Where it is false the kernel may fragment the datagram.
+    /// Outer don't-fragment bit (RFC 4301 section 8.1).
     pub dont_fragment: bool,
+    /// One packet longer than the tunnel's MTU by intent (IPv6 up to 1280 octets, or [`crate::DfPolicy::Clear`]):
+    /// it must leave without segmentation offload and over a socket that lets the kernel fragment.
+    pub oversize: bool,
     /// Octets of each packet but the last.
     pub segment: usize,
     /// The packets.
@@ -233,6 +236,7 @@ impl SendBatch {
             path: run.outer.path,
             tos: run.outer.tos,
             dont_fragment: run.outer.dont_fragment,
+            oversize: run.outer.oversize,
             segment: run.segment,
             bytes: self.bytes.get(run.range.clone()).unwrap_or_default(),
         })

@@ -1,6 +1,7 @@
 //! In: received ESP packets are opened where they lie, judged, joined and handed out to be written.
 
 use std::io::IoSlice;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use esp::{MAX_RUN, Opened, Segment, Tick, next_header};
@@ -30,6 +31,15 @@ pub struct Received<'a> {
     pub path: OuterPath,
     /// Outer TOS or traffic class.
     pub tos: u8,
+}
+
+impl Received<'_> {
+    /// Nothing, to fill an array with: gives no packet and no report.
+    #[must_use]
+    pub fn empty() -> Self {
+        let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self { bytes: &mut [], segment: 0, path: OuterPath::Esp { local: address, remote: address }, tos: 0 }
+    }
 }
 
 /// The inbound half of one worker.
@@ -109,11 +119,7 @@ impl Ingress {
 
     /// Calls `write` for each write to a TUN device, in order, with the tunnel and the vector to write:
     /// virtio header first. `messages` are those of [`handle_batch`](Self::handle_batch).
-    pub fn for_each_write(
-        &self,
-        messages: &[Received<'_>],
-        mut write: impl FnMut(TunnelId, &[IoSlice<'_>]),
-    ) {
+    pub fn for_each_write(&self, messages: &[Received<'_>], mut write: impl FnMut(TunnelId, &[IoSlice<'_>])) {
         for one in self.coalescer.writes() {
             let mut vector: [IoSlice<'_>; MAX_PIECES + 1] = std::array::from_fn(|_| IoSlice::new(&[]));
             let mut used = 1;

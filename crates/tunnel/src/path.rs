@@ -71,7 +71,8 @@ mod tests {
             local: "192.0.2.1:4500".parse().unwrap(),
             remote: remote.parse().unwrap(),
         };
-        let esp = OuterPath::Esp { local: "192.0.2.1".parse().unwrap(), remote: "192.0.2.9".parse().unwrap() };
+        let esp =
+            OuterPath::Esp { local: "192.0.2.1".parse().unwrap(), remote: "192.0.2.9".parse().unwrap() };
         assert!(udp("192.0.2.2:4501").moved_from(&udp("192.0.2.2:4500")));
         assert!(!udp("192.0.2.2:4500").moved_from(&udp("192.0.2.2:4500")));
         assert!(!udp("192.0.2.2:4500").moved_from(&esp));

@@ -279,8 +279,7 @@ mod tests {
 
     #[test]
     fn selectors_are_a_union_and_families_do_not_mix() {
-        let selectors =
-            Selectors::new(&["10.0.0.0/8[tcp/179]".parse().unwrap(), "::/0".parse().unwrap()]);
+        let selectors = Selectors::new(&["10.0.0.0/8[tcp/179]".parse().unwrap(), "::/0".parse().unwrap()]);
         assert!(selectors.contains("10.1.1.1".parse().unwrap(), 6, Some(179)));
         assert!(!selectors.contains("10.1.1.1".parse().unwrap(), 6, Some(180)));
         assert!(!selectors.contains("10.1.1.1".parse().unwrap(), 6, None));

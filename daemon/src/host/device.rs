@@ -88,11 +88,7 @@ fn open(
 }
 
 /// Those and no others.
-fn set_addresses(
-    netlink: &mut Netlink,
-    index: u32,
-    wanted: &[(IpAddr, u8)],
-) -> Result<(), NetlinkError> {
+fn set_addresses(netlink: &mut Netlink, index: u32, wanted: &[(IpAddr, u8)]) -> Result<(), NetlinkError> {
     let found = netlink.addresses(Some(index))?;
     for held in found.iter().filter(|held| !wanted.contains(&(held.address, held.prefix_len))) {
         match netlink.delete_address(held) {

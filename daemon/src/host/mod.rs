@@ -83,13 +83,13 @@ pub(crate) struct Ready {
 
 impl Command {
     /// An effect that is the host's, or the effect back.
-    pub(crate) fn from_effect(effect: Effect) -> Result<Self, Effect> {
+    pub(crate) fn from_effect(effect: Effect) -> Result<Self, Box<Effect>> {
         match effect {
             Effect::Device(tunnel, device) => Ok(Self::Device(tunnel, device)),
             Effect::Routes(changes) => Ok(Self::Routes(changes)),
             Effect::Rules(rules) => Ok(Self::Rules(rules)),
             Effect::ReadKernel => Ok(Self::Read),
-            other => Err(other),
+            other => Err(Box::new(other)),
         }
     }
 }
@@ -133,7 +133,9 @@ impl Host {
     /// Starts a command; never waits. (What the gateway has under way bounds how many can wait.)
     pub(crate) fn command(&self, command: Command) {
         // A dead thread has told so itself.
-        if let Some(commands) = &self.commands && commands.send(command).is_ok() {
+        if let Some(commands) = &self.commands
+            && commands.send(command).is_ok()
+        {
             self.bell.ring();
         }
     }

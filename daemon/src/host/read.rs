@@ -1,6 +1,6 @@
 //! The kernel's state, as the gateway wants it.
 
-use gateway::{Address, Hop, Key, KernelView, Link, PROTOCOL, Underlay, UnderlayRoute};
+use gateway::{Address, Hop, KernelView, Key, Link, PROTOCOL, Underlay, UnderlayRoute};
 use kernel::netlink::{self, Netlink, NetlinkError, Route, RouteFilter, TABLE_MAIN, Target};
 
 /// Links, addresses, the main table without our routes, and our routes in every table.

@@ -7,11 +7,8 @@ use kernel::netlink::{Netlink, NetlinkError, Route, RouteChange, RouteFilter, Ro
 pub(super) fn apply(netlink: &mut Netlink, changes: &[Change]) -> Vec<Applied> {
     let wanted: Vec<RouteChange> = changes.iter().map(change).collect();
     let outcomes = netlink.apply(&wanted);
-    let mut applied: Vec<Applied> = changes
-        .iter()
-        .zip(outcomes)
-        .map(|(change, outcome)| judge(netlink, change, outcome))
-        .collect();
+    let mut applied: Vec<Applied> =
+        changes.iter().zip(outcomes).map(|(change, outcome)| judge(netlink, change, outcome)).collect();
     applied.resize(changes.len(), Applied::Failed("the kernel did not answer".to_owned()));
     applied
 }

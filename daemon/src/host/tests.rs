@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gateway::{Applied, Change, Hop, Key, KernelView, Op, PROTOCOL, Rules};
+use gateway::{Applied, Change, Hop, KernelView, Key, Op, PROTOCOL, Rules};
 use kernel::netlink::{Address, LinkChange, Netlink, Route, RouteChange, Target};
 use kernel::netns::Namespace;
 use kernel::tun::{self, Tun, TunOptions};
@@ -47,7 +47,8 @@ fn ours(view: &KernelView) -> Vec<(Key, Hop)> {
 #[test]
 fn routes_are_added_replaced_and_deleted_in_both_families_and_read_back() {
     inside(|netlink, wan| {
-        let via = Hop::Device { ifindex: wan, gateway: Some(GATEWAY.into()), source: Some([192, 0, 2, 1].into()) };
+        let via =
+            Hop::Device { ifindex: wan, gateway: Some(GATEWAY.into()), source: Some([192, 0, 2, 1].into()) };
         let batch = [
             change("10.0.0.0/8", Op::Add(device(wan))),
             change("2001:db8::/32", Op::Add(device(wan))),
@@ -76,7 +77,8 @@ fn routes_are_added_replaced_and_deleted_in_both_families_and_read_back() {
             [Applied::Done, Applied::Done]
         );
         let delete = |prefix| change(prefix, Op::Delete(device(wan)));
-        let batch = [delete("10.0.0.0/8"), delete("2001:db8::/32"), delete("198.51.100.1/32"), delete("10.0.0.0/8")];
+        let batch =
+            [delete("10.0.0.0/8"), delete("2001:db8::/32"), delete("198.51.100.1/32"), delete("10.0.0.0/8")];
         assert!(routes::apply(netlink, &batch).iter().all(|applied| *applied == Applied::Done));
         assert_eq!(ours(&read::read(netlink).unwrap()), []);
     });
@@ -85,7 +87,8 @@ fn routes_are_added_replaced_and_deleted_in_both_families_and_read_back() {
 #[test]
 fn a_route_of_someone_else_is_left_alone_and_seen() {
     inside(|netlink, wan| {
-        let foreign = Route { metric: 20, ..Route::new("10.0.0.0/8".parse().unwrap(), 186, Target::Device(wan)) };
+        let foreign =
+            Route { metric: 20, ..Route::new("10.0.0.0/8".parse().unwrap(), 186, Target::Device(wan)) };
         assert_eq!(netlink.apply(&[RouteChange::Add(foreign)]), [Ok(())]);
         let outcome = routes::apply(
             netlink,

@@ -123,13 +123,8 @@ impl Thread {
     fn carry_out(&mut self, command: Command, now: Instant) -> io::Result<()> {
         match command {
             Command::Device(tunnel, change) => {
-                let done = device::carry_out(
-                    &mut self.netlink,
-                    &self.workers,
-                    &mut self.devices,
-                    tunnel,
-                    change,
-                );
+                let done =
+                    device::carry_out(&mut self.netlink, &self.workers, &mut self.devices, tunnel, change);
                 if let Some(done) = done {
                     self.tell(done);
                 }

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU8;
+use std::sync::Arc;
 
-use gateway::{ConnId, ConnectError, Listener, StreamOp, Target, TunnelId};
-use kernel::tcp::{self, TcpOptions};
+use gateway::{ConnId, ConnectError, Listener, Secret, StreamOp, Target, TunnelId};
+use kernel::tcp::{self, Md5Key, TcpOptions};
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -35,10 +37,16 @@ enum Command {
     Close { drain: bool },
 }
 
+/// A listener and the task that accepts from it.
+struct Listening {
+    socket: Arc<AsyncFd<tcp::Listener>>,
+    task: JoinHandle<()>,
+}
+
 /// All connections and listeners.
 pub(crate) struct Connections {
     commands: HashMap<ConnId, mpsc::UnboundedSender<Command>>,
-    listeners: HashMap<Listener, JoinHandle<()>>,
+    listeners: HashMap<Listener, Listening>,
     events: mpsc::Sender<Event>,
     mark: Option<u32>,
 }
@@ -53,10 +61,11 @@ impl Connections {
         match op {
             StreamOp::Listen(listener) => self.listen(listener),
             StreamOp::Unlisten(listener) => {
-                if let Some(task) = self.listeners.remove(&listener) {
-                    task.abort();
+                if let Some(listening) = self.listeners.remove(&listener) {
+                    listening.task.abort();
                 }
             }
+            StreamOp::Password { listener, peer, key } => self.password(&listener, peer, key.as_deref()),
             StreamOp::Connect { conn, target } => self.connect(conn, &target),
             StreamOp::Write { conn, bytes } => self.command(conn, Command::Write(bytes)),
             StreamOp::Close { conn, drain } => {
@@ -103,9 +112,18 @@ impl Connections {
                 return;
             }
         };
+        let Ok(socket) = super::watch(socket).map(Arc::new) else { return };
         let tunnel = listener.device.as_ref().map(|(tunnel, _)| *tunnel);
-        let task = tokio::spawn(accept(socket, tunnel, options, self.events.clone()));
-        self.listeners.insert(listener, task);
+        let task = tokio::spawn(accept(Arc::clone(&socket), tunnel, options, self.events.clone()));
+        self.listeners.insert(listener, Listening { socket, task });
+    }
+
+    fn password(&self, listener: &Listener, peer: IpAddr, key: Option<&Secret>) {
+        let Some(listening) = self.listeners.get(listener) else { return };
+        let key = key.and_then(|key| Md5Key::new(key.as_bytes()));
+        if let Err(error) = listening.socket.get_ref().set_md5(peer, key.as_ref()) {
+            tracing::warn!(%peer, %error, "TCP-MD5 cannot be demanded (net.core.optmem_max bounds the keys of a socket)");
+        }
     }
 
     fn connect(&mut self, conn: ConnId, target: &Target) {
@@ -116,6 +134,7 @@ impl Connections {
             source: target.source,
             ttl: NonZeroU8::new(target.ttl),
             mss: target.mss,
+            md5_key: target.password.as_ref().and_then(|key| Md5Key::new(key.as_bytes())),
             mark: self.mark,
             ..TcpOptions::default()
         };
@@ -138,12 +157,11 @@ impl Connections {
 }
 
 async fn accept(
-    socket: tcp::Listener,
+    socket: Arc<AsyncFd<tcp::Listener>>,
     tunnel: Option<TunnelId>,
     options: TcpOptions,
     events: mpsc::Sender<Event>,
 ) {
-    let Ok(socket) = super::watch(socket) else { return };
     loop {
         let Ok(mut ready) = socket.readable().await else { return };
         match socket.get_ref().accept() {

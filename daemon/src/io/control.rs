@@ -96,7 +96,9 @@ async fn listen(listener: UnixListener, group: Option<u32>, asked: mpsc::Sender<
 fn admitted(stream: &UnixStream, group: Option<u32>) -> bool {
     let Ok(peer) = kernel::peer::credentials(stream) else { return false };
     let own = fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).ok();
-    peer.uid == 0 || Some(peer.uid) == own || group.is_some_and(|gid| peer.gid == gid || has_group(peer.pid, gid))
+    peer.uid == 0
+        || Some(peer.uid) == own
+        || group.is_some_and(|gid| peer.gid == gid || has_group(peer.pid, gid))
 }
 
 fn has_group(pid: i32, gid: u32) -> bool {
@@ -142,7 +144,10 @@ async fn serve(mut stream: UnixStream, asked: mpsc::Sender<Asked>) -> Result<(),
 }
 
 /// Passes on what comes until the loop lets go of the sender, or a client that captures leaves.
-async fn answer(stream: &mut UnixStream, replies: &mut mpsc::Receiver<Reply>) -> Result<(), frame::FrameError> {
+async fn answer(
+    stream: &mut UnixStream,
+    replies: &mut mpsc::Receiver<Reply>,
+) -> Result<(), frame::FrameError> {
     let mut probe = [0; 1];
     let mut capturing = false;
     loop {

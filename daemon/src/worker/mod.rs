@@ -105,8 +105,15 @@ impl Workers {
             let (up, receiver) = tokio::sync::mpsc::channel(REPORTS);
             let bell = Arc::new(Bell::new()?);
             let counted = Arc::new(Counters::default());
-            let worker =
-                Worker::new(sockets, reader.clone(), origin, inbox, Arc::clone(&bell), up, Arc::clone(&counted))?;
+            let worker = Worker::new(
+                sockets,
+                reader.clone(),
+                origin,
+                inbox,
+                Arc::clone(&bell),
+                up,
+                Arc::clone(&counted),
+            )?;
             threads.push(worker.spawn(number)?);
             links.push(Link { commands, bell });
             counters.push(counted);
@@ -199,6 +206,7 @@ impl Link {
 
 /// What a panic said.
 pub(crate) fn words(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("it panicked: {}", text.unwrap_or("without words"))
 }

@@ -36,11 +36,20 @@ impl Outer {
     /// Does it carry packets of this path?
     fn carries(&self, path: &OuterPath) -> bool {
         match (self, path) {
-            (Self::Udp(socket), OuterPath::Udp { remote, .. }) => socket.local().is_ipv4() == remote.is_ipv4(),
+            (Self::Udp(socket), OuterPath::Udp { remote, .. }) => {
+                socket.local().is_ipv4() == remote.is_ipv4()
+            }
             (Self::Esp(socket), OuterPath::Esp { remote, .. }) => {
                 (socket.family() == Family::V4) == remote.is_ipv4()
             }
             (Self::Udp(_), OuterPath::Esp { .. }) | (Self::Esp(_), OuterPath::Udp { .. }) => false,
+        }
+    }
+
+    fn set_dont_fragment(&self, on: bool) -> std::io::Result<()> {
+        match self {
+            Self::Udp(socket) => socket.set_dont_fragment(on),
+            Self::Esp(socket) => socket.set_dont_fragment(on),
         }
     }
 
@@ -103,23 +112,23 @@ impl Ports {
     /// Sends a sealed batch, runs of one socket together.
     pub(super) fn send(&self, batch: &SendBatch, arena: &mut SendArena, up: &mut Up, now: Tick) {
         let mut runs: Vec<Run<'_>> = Vec::new();
-        let mut through: Option<&Outer> = None;
+        let mut through: Option<(&Outer, bool)> = None;
         for run in batch.runs() {
             let Some(port) = self.ports.iter().find(|port| port.outer.carries(&run.path)) else {
                 up.counters.count(Loss::NoSocket, run.count() as u64);
                 continue;
             };
-            if let Some(outer) = through
-                && !std::ptr::eq(outer, &port.outer)
+            if let Some((outer, dont_fragment)) = through
+                && (!std::ptr::eq(outer, &port.outer) || dont_fragment != run.dont_fragment)
             {
-                send_runs(outer, &runs, arena, up, now);
+                send_as(outer, dont_fragment, &runs, arena, up, now);
                 runs.clear();
             }
-            through = Some(&port.outer);
+            through = Some((&port.outer, run.dont_fragment));
             runs.push(kernel_run(&run));
         }
-        if let Some(outer) = through {
-            send_runs(outer, &runs, arena, up, now);
+        if let Some((outer, dont_fragment)) = through {
+            send_as(outer, dont_fragment, &runs, arena, up, now);
         }
     }
 
@@ -151,6 +160,24 @@ fn kernel_run<'a>(run: &tunnel::Run<'a>) -> Run<'a> {
         tos: run.tos,
         segment: (run.count() > 1).then(|| u16::try_from(run.segment).unwrap_or(u16::MAX)),
         bytes: run.bytes,
+    }
+}
+
+/// Linux has the don't-fragment bit as a property of the socket, not of a packet. The raw sockets are shared
+/// by all workers: in a race a packet has the other's bit, which costs at most that packet.
+fn send_as(
+    outer: &Outer,
+    dont_fragment: bool,
+    runs: &[Run<'_>],
+    arena: &mut SendArena,
+    up: &mut Up,
+    now: Tick,
+) {
+    let cleared = !dont_fragment && outer.set_dont_fragment(false).is_ok();
+    send_runs(outer, runs, arena, up, now);
+    if cleared {
+        // It worked the other way round a moment ago.
+        let _ = outer.set_dont_fragment(true);
     }
 }
 
@@ -194,7 +221,13 @@ pub(super) struct Up {
 
 impl Up {
     pub(super) fn new(queue: Sender<Upward>, counters: Arc<Counters>) -> Self {
-        Self { reports: Reports::new(GATHERED), counters, queue, told: Vec::with_capacity(MTU_PAUSES), lost: 0 }
+        Self {
+            reports: Reports::new(GATHERED),
+            counters,
+            queue,
+            told: Vec::with_capacity(MTU_PAUSES),
+            lost: 0,
+        }
     }
 
     pub(super) fn sender(&self) -> Sender<Upward> {

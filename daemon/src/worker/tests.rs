@@ -14,7 +14,7 @@ use kernel::netlink::{Address, LinkChange};
 use kernel::netns::Namespace;
 use tunnel::publish::Publisher;
 use tunnel::{
-    DfPolicy, InboundRow, MssPolicy, OuterPath, OutboundRow, Report, Selectors, Table, TunnelId, TunnelRow,
+    DfPolicy, InboundRow, MssPolicy, OutboundRow, OuterPath, Report, Selectors, Table, TunnelId, TunnelRow,
 };
 
 use super::{Uplink, Upward, Workers};
@@ -52,10 +52,10 @@ fn now() -> Instant {
 
 impl Side {
     fn start(namespace: Namespace, own: Ends, peer: Ends, workers: usize) -> Self {
-        let (sockets, publisher) = (namespace.run(|| sockets::open(workers, None).unwrap()).unwrap(), Publisher::default());
+        let (sockets, publisher) =
+            (namespace.run(|| sockets::open(workers, None).unwrap()).unwrap(), Publisher::default());
         let (workers, uplink) = Workers::start(sockets.workers, &publisher.reader(), now()).unwrap();
-        let (host, mut done) =
-            namespace.run(|| Host::start([].into(), workers.devices()).unwrap()).unwrap();
+        let (host, mut done) = namespace.run(|| Host::start([].into(), workers.devices()).unwrap()).unwrap();
         host.command(Command::Device(
             TUNNEL,
             Device::Open {
@@ -175,7 +175,8 @@ fn pair(udp: bool, workers: usize) -> (Side, Side) {
 
 /// Sends octets over TCP through the tunnel and back, and compares.
 fn transfer(left: &Side, right: &Side, octets: usize) {
-    let listener = right.namespace.run(|| TcpListener::bind((Ipv4Addr::from(RIGHT.inner), 5001)).unwrap()).unwrap();
+    let listener =
+        right.namespace.run(|| TcpListener::bind((Ipv4Addr::from(RIGHT.inner), 5001)).unwrap()).unwrap();
     let sent: Arc<Vec<u8>> = Arc::new((0..octets).map(|i| (i * 7 + i / 251) as u8).collect());
     let echo = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -267,9 +268,36 @@ fn a_send_above_the_path_mtu_goes_up_with_what_the_kernel_knows() {
     udp.send_to(&[0; 1372], (Ipv4Addr::from(RIGHT.inner), 9)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let told = runtime.block_on(left.uplink.recv());
-    assert!(matches!(told, Upward::PathMtu { mtu: 1300, remote } if remote == IpAddr::from(RIGHT.outer)), "{told:?}");
+    assert!(
+        matches!(told, Upward::PathMtu { mtu: 1300, remote } if remote == IpAddr::from(RIGHT.outer)),
+        "{told:?}"
+    );
     left.stop();
     right.stop();
+}
+
+#[test]
+fn with_df_clear_an_esp_packet_above_the_path_mtu_is_fragmented_outside() {
+    for udp in [true, false] {
+        let (mut left, right) = pair(udp, 1);
+        let mut netlink = left.namespace.netlink().unwrap();
+        let wan = netlink.link_by_name("wan").unwrap().unwrap().index;
+        netlink.set_link(wan, &LinkChange { mtu: Some(1300), ..LinkChange::default() }).unwrap();
+        let table = left.publisher.current();
+        let row = TunnelRow { df: DfPolicy::Clear, mtu: 1200, ..table.tunnel(TUNNEL).unwrap().clone() };
+        let mut builder = table.edit();
+        builder.set_tunnel(row);
+        left.publisher.publish(Arc::new(builder.build()));
+        let bind = |side: &Side, address: [u8; 4], port| {
+            side.namespace.run(|| UdpSocket::bind((Ipv4Addr::from(address), port)).unwrap()).unwrap()
+        };
+        let (from, to) = (bind(&left, LEFT.inner, 0), bind(&right, RIGHT.inner, 9));
+        from.send_to(&[7; 1372], (Ipv4Addr::from(RIGHT.inner), 9)).unwrap();
+        let mut got = [0; 2000];
+        assert_eq!(to.recv(&mut got).unwrap(), 1372);
+        left.stop();
+        right.stop();
+    }
 }
 
 /// How fast, in a release build: `cargo test --release -p causeway -- --ignored --nocapture how_fast`.

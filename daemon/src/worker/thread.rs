@@ -36,19 +36,11 @@ const DEVICES: u64 = 1 << 32;
 /// What a worker is told.
 pub(super) enum Command {
     /// A tunnel's queue: to write to and, for one worker, to read.
-    Attach {
-        tunnel: TunnelId,
-        queue: Arc<TunQueue>,
-        offloads: Offloads,
-        read: bool,
-    },
+    Attach { tunnel: TunnelId, queue: Arc<TunQueue>, offloads: Offloads, read: bool },
     /// Let it go.
     Detach { tunnel: TunnelId },
     /// Copy its packets.
-    Capture {
-        tunnel: TunnelId,
-        sink: Sender<Vec<u8>>,
-    },
+    Capture { tunnel: TunnelId, sink: Sender<Vec<u8>> },
     /// End.
     Stop,
 }
@@ -181,9 +173,15 @@ impl Worker {
     fn step(&mut self, source: Source, now: Tick) -> bool {
         let table = self.reader.current();
         match source {
-            Source::Socket(port) => {
-                self.inward.receive(port, table, &mut self.ports, &self.devices, &mut self.captures, &mut self.up, now)
-            }
+            Source::Socket(port) => self.inward.receive(
+                port,
+                table,
+                &mut self.ports,
+                &self.devices,
+                &mut self.captures,
+                &mut self.up,
+                now,
+            ),
             Source::Device(tunnel) => {
                 let Some(device) = self.devices.get(&tunnel) else { return false };
                 let read = self.outward.read(

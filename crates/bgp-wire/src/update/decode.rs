@@ -62,7 +62,7 @@ impl Update {
             self.withdrawn.extend(prefixes);
         }
         self.faults = std::mem::take(&mut draft.faults);
-        let mp = draft.mp_reach.take().map(|mp| (mp.next_hop, mp.prefixes));
+        let mp = draft.mp_reach.take().map(|mp| (Some(mp.next_hop), mp.prefixes));
         let plain = (draft.next_hop.map(NextHop::V4), reachable);
         let withdraw = self.treated_as_withdraw();
         for (next_hop, prefixes) in [Some(plain), mp].into_iter().flatten() {

@@ -13,7 +13,7 @@ use crate::{
 /// The reachable prefixes of MP_REACH_NLRI.
 #[derive(Debug)]
 pub(super) struct MpReach {
-    pub(super) next_hop: Option<NextHop>,
+    pub(super) next_hop: NextHop,
     pub(super) prefixes: Vec<Prefix>,
 }
 

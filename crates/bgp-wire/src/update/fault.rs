@@ -33,8 +33,6 @@ pub enum FaultKind {
     Confederation,
     /// An AS path whose first AS is not the peer's (RFC 4271 section 6.3).
     FirstAs,
-    /// A next hop that is no unicast address of a host (RFC 4271 section 6.3).
-    NextHop,
     /// The attribute came twice (RFC 7606 section 3 (g)).
     Duplicate,
     /// A mandatory attribute is missing (RFC 7606 section 3 (d)).
@@ -57,7 +55,6 @@ impl fmt::Display for FaultKind {
             Self::AsSet => "AS_SET in the path",
             Self::Confederation => "confederation segment from an external peer",
             Self::FirstAs => "first AS is not the peer's",
-            Self::NextHop => "next hop is no unicast host address",
             Self::Duplicate => "attribute repeated",
             Self::Missing => "mandatory attribute missing",
             Self::UnknownWellKnown => "unrecognized well-known attribute",

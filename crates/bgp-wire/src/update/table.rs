@@ -147,20 +147,12 @@ fn read_path(value: &[u8], as4: bool) -> Option<AsPath> {
     Some(AsPath { segments })
 }
 
-/// RFC 7606 section 7.3; the address itself is RFC 4271 section 6.3, without its NOTIFICATION.
+/// RFC 7606 section 7.3. Whether the address is one a route may point to is for policy to say: such a
+/// route is ignored "without a NOTIFICATION" (RFC 4271 section 6.3), and the operator shall see why.
 fn next_hop(draft: &mut Draft, value: &[u8], _: &Context) -> Result<(), Refusal> {
     let octets: [u8; 4] = value.try_into().map_err(|_| length_fault(Withdraw))?;
-    let address = Ipv4Addr::from(octets);
-    if !usable_v4(address) {
-        return Err(Refusal::Fault(FaultKind::NextHop, Withdraw));
-    }
-    draft.next_hop = Some(address);
+    draft.next_hop = Some(octets.into());
     Ok(())
-}
-
-/// 169.254/16 and class E stay legal: clouds number tunnels from the first.
-fn usable_v4(address: Ipv4Addr) -> bool {
-    address.octets()[0] != 0 && !address.is_loopback() && !address.is_multicast() && !address.is_broadcast()
 }
 
 /// RFC 7606 section 7.4.
@@ -289,6 +281,10 @@ fn as4_path(draft: &mut Draft, value: &[u8], context: &Context) -> Result<(), Re
     if path.asns().any(|asn| asn == 0) {
         return Err(Refusal::Fault(FaultKind::AsZero, Discard));
     }
+    // A set hidden here is a set in the path after the merge (RFC 9774 section 3).
+    if context.reject_as_sets && path.has_set() {
+        return Err(Refusal::Fault(FaultKind::AsSet, Withdraw));
+    }
     // "[...] these path segments MUST be discarded" (RFC 6793 section 6).
     path.segments.retain(|segment| matches!(segment.kind, SegmentKind::Set | SegmentKind::Sequence));
     draft.as4_path = Some(path);
@@ -321,10 +317,7 @@ fn mp_reach(draft: &mut Draft, value: &[u8], context: &Context) -> Result<(), Re
     let next_hop = mp_next_hop(family, octets)?;
     let prefixes = nlri::decode(reader.rest(), family).map_err(|_| unusable_mp())?;
     draft.mp_reach = Some(MpReach { next_hop, prefixes });
-    match next_hop {
-        Some(_) => Ok(()),
-        None => Err(Refusal::Fault(FaultKind::NextHop, Withdraw)),
-    }
+    Ok(())
 }
 
 /// Families not negotiated are ignored (RFC 4760 section 6 leaves the choice).
@@ -332,17 +325,16 @@ fn negotiated(afi: u16, safi: u8, context: &Context) -> Option<Family> {
     Family::from_wire(afi, safi).filter(|family| context.families.contains(*family))
 }
 
-/// `Ok(None)` when the length is legal and the address is not.
-fn mp_next_hop(family: Family, octets: &[u8]) -> Result<Option<NextHop>, Refusal> {
+/// Four octets, or a global IPv6 address with or without the link-local one (RFC 2545 section 3).
+fn mp_next_hop(family: Family, octets: &[u8]) -> Result<NextHop, Refusal> {
     if family == Family::Ipv4Unicast {
         let octets: [u8; 4] = octets.try_into().map_err(|_| unusable_mp())?;
-        let address = Ipv4Addr::from(octets);
-        return Ok(usable_v4(address).then_some(NextHop::V4(address)));
+        return Ok(NextHop::V4(octets.into()));
     }
     let mut reader = Reader::new(octets);
     let first = reader.array::<16>().map(Ipv6Addr::from).ok_or_else(unusable_mp)?;
     if reader.is_empty() {
-        return Ok(usable_v6(first).then_some(NextHop::V6 { global: first, link_local: None }));
+        return Ok(NextHop::V6 { global: first, link_local: None });
     }
     let second = reader.array::<16>().map(Ipv6Addr::from).ok_or_else(unusable_mp)?;
     if !reader.is_empty() {
@@ -350,12 +342,8 @@ fn mp_next_hop(family: Family, octets: &[u8]) -> Result<Option<NextHop>, Refusal
     }
     let link_local = second.is_unicast_link_local().then_some(second);
     // Some speakers without a global address write zeros in its place.
-    let global = if usable_v6(first) { Some(first) } else { link_local };
-    Ok(global.map(|global| NextHop::V6 { global, link_local }))
-}
-
-fn usable_v6(address: Ipv6Addr) -> bool {
-    !address.is_unspecified() && !address.is_loopback() && !address.is_multicast()
+    let global = link_local.filter(|_| first.is_unspecified()).unwrap_or(first);
+    Ok(NextHop::V6 { global, link_local })
 }
 
 /// RFC 7606 sections 5.3 and 7.12.

@@ -1,12 +1,15 @@
 //! States, timers and how sessions end.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bgp_rib::Options;
-use bgp_wire::{Notification, NotificationCode, keepalive};
+use bgp_wire::{Notification, NotificationCode, Open, keepalive};
 
 use super::net::{Net, PEER, configs};
-use crate::{Clear, ConnId, Effect, Event, LARGE_HOLD, ResetCause, Speaker, SpeakerConfig, State};
+use crate::{
+    Clear, ConnId, Effect, Event, LARGE_HOLD, PROBE_TIME, ResetCause, Speaker, SpeakerConfig, State,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -238,7 +241,7 @@ fn a_peer_that_flaps_with_one_bad_message_a_session_is_held_longer_each_time() {
 #[test]
 fn a_message_in_the_wrong_state_is_an_error_of_that_state() {
     let mut net = Net::established(configs());
-    let open = bgp_wire::Open::new(65515, 180, [10, 0, 0, 9].into(), Vec::new()).encode();
+    let open = Open::new(65515, 180, [10, 0, 0, 9].into(), Vec::new()).encode();
     net.inject(0, &open);
     assert_eq!(net.speakers[0].neighbor(PEER).unwrap().last_error_code.as_deref(), Some("0503"));
 }
@@ -280,6 +283,48 @@ fn a_peer_that_refuses_capabilities_is_tried_once_without_any() {
     }
 }
 
+#[test]
+fn a_new_connection_loses_to_an_established_session_that_lives() {
+    let mut script = Script::settled();
+    script.accept(ConnId(2));
+    assert!(
+        script.effects().iter().any(|effect| matches!(effect, Effect::Write { conn: ConnId(1), .. })),
+        "probed"
+    );
+    script.now += SECOND;
+    script.speaker.handle_bytes(ConnId(1), &keepalive(), script.now);
+    let closed = script.effects();
+    assert!(closed.contains(&Effect::Close { conn: ConnId(2), drain: true }), "{closed:?}");
+    let collision = Notification::from(NotificationCode::COLLISION).encode();
+    assert!(closed.contains(&Effect::Write { conn: ConnId(2), bytes: collision }));
+    assert_eq!(script.speaker.neighbor(PEER).unwrap().counters.dropped, 0);
+}
+
+#[test]
+fn a_new_connection_replaces_an_established_session_that_stays_silent() {
+    let mut script = Script::settled();
+    script.accept(ConnId(2));
+    script.effects();
+    script.now += PROBE_TIME;
+    script.speaker.handle_timeout(script.now);
+    assert!(script.effects().contains(&Effect::Close { conn: ConnId(1), drain: false }));
+    assert!(script.established_on().is_some(), "at once, on the new one");
+    let counters = script.speaker.neighbor(PEER).unwrap().counters;
+    assert_eq!((counters.established, counters.dropped), (2, 1));
+}
+
+#[test]
+fn a_second_connection_of_the_peers_replaces_the_first_that_came_to_nothing() {
+    let [mut config, _] = configs();
+    config.passive = true;
+    let mut script = Script::new(config);
+    let ends = ["192.168.1.1:179", "172.16.0.254:40000"].map(|text| text.parse().unwrap());
+    script.speaker.handle_accepted(PEER, ConnId(1), ends[0], ends[1], script.now);
+    script.accept(ConnId(2));
+    assert!(script.effects().contains(&Effect::Close { conn: ConnId(1), drain: false }));
+    assert!(script.established_on().is_some());
+}
+
 /// One speaker whose peer is the test itself.
 struct Script {
     speaker: Speaker,
@@ -293,6 +338,45 @@ impl Script {
         let (mut speaker, now) = (Speaker::new(own, [1; 32]), Instant::now());
         speaker.upsert_neighbor(PEER, config, now);
         Self { speaker, conn: ConnId(0), now }
+    }
+
+    /// Takes a connection of the peer's through to its OPEN and KEEPALIVE.
+    fn accept(&mut self, conn: ConnId) {
+        let ends = ["192.168.1.1:179", "172.16.0.254:40000"].map(|text| text.parse().unwrap());
+        self.speaker.handle_accepted(PEER, conn, ends[0], ends[1], self.now);
+        let open = Open::new(65515, 180, [10, 0, 0, 0].into(), Vec::new()).encode();
+        self.speaker.handle_bytes(conn, &open, self.now);
+        self.speaker.handle_bytes(conn, &keepalive(), self.now);
+    }
+
+    /// Everything it wants, all writes taken at once.
+    fn effects(&mut self) -> Vec<Effect> {
+        let mut all = Vec::new();
+        while let Some(effect) = self.speaker.poll_effect() {
+            if let Effect::Write { conn, bytes } = &effect {
+                self.speaker.handle_written(*conn, bytes.len(), self.now);
+            }
+            all.push(effect);
+        }
+        all
+    }
+
+    fn established_on(&self) -> Option<SocketAddr> {
+        let view = self.speaker.neighbor(PEER).unwrap();
+        (view.summary.state == State::Established).then_some(view.local).flatten()
+    }
+
+    /// Established on a connection of the peer's a minute ago; the peer has the lower identifier, so
+    /// it is here that collisions are decided.
+    fn settled() -> Self {
+        let [mut config, _] = configs();
+        config.passive = true;
+        let mut script = Self::new(config);
+        script.accept(ConnId(1));
+        script.effects();
+        assert!(script.established_on().is_some());
+        script.now += 40 * SECOND;
+        script
     }
 
     /// Lets time pass until it dials, connects, and answers what it says first.

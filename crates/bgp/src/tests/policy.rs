@@ -230,3 +230,18 @@ fn our_own_as_in_a_path_is_counted_and_kept_out() {
     assert!(net.learned(0).is_empty());
     assert_eq!(net.speakers[0].neighbor(PEER).unwrap().refused.as_loop, 1);
 }
+
+#[test]
+fn internal_peers_need_no_policy_and_hear_a_local_preference_and_no_as_of_ours() {
+    let both = configs().map(|mut config| {
+        (config.asn, config.local_asn) = (65510, 65510);
+        (config.import, config.export) = (Policy::Unset, Policy::Unset);
+        config
+    });
+    let mut net = Net::established(both);
+    net.originate(1, &["172.16.0.0/22"]);
+    net.run(SECOND);
+    let attributes = &net.routes[0][&prefix("172.16.0.0/22")].attributes;
+    assert_eq!((attributes.local_pref, attributes.as_path.is_empty()), (Some(100), true));
+    assert!(!net.speakers[0].neighbor(PEER).unwrap().external);
+}

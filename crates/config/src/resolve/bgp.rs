@@ -104,8 +104,8 @@ impl Resolver<'_> {
         self.check_asn(raw.asn.as_ref());
         self.check_asn(raw.local_asn.as_ref());
         let tunnel = self.named_tunnel(raw, root, tunnels);
-        let import = self.policy(raw, "import", raw.import.as_ref(), lists);
-        let export = self.policy(raw, "export", raw.export.as_ref(), lists);
+        let import = self.policy(raw.import.as_ref(), lists);
+        let export = self.policy(raw.export.as_ref(), lists);
         let password = raw.password.as_ref().and_then(|password| self.password(password));
         let local_asn = raw.local_asn.as_ref().map(|asn| asn.value.u32()).or(asn);
         let (address, remote_asn, local_asn) = (address?, remote_asn?.u32(), local_asn?);
@@ -161,17 +161,8 @@ impl Resolver<'_> {
         tunnels.get(written.value.as_str())
     }
 
-    fn policy(
-        &mut self,
-        raw: &RawNeighbor,
-        key: &str,
-        written: Option<&Written<String>>,
-        lists: &Lists<'_>,
-    ) -> Policy {
-        let Some(written) = written else {
-            debug_assert!(matches!(key, "import" | "export"), "{}", raw.at().key);
-            return Policy::Unset;
-        };
+    fn policy(&mut self, written: Option<&Written<String>>, lists: &Lists<'_>) -> Policy {
+        let Some(written) = written else { return Policy::Unset };
         match written.value.as_str() {
             "any" => return Policy::Any,
             "none" => return Policy::None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use bgp::NeighborConfig;
-use bgp_rib::{Action, Policy, martian};
+use bgp_rib::{Action, Policy, Ruling, martian};
 use ike::Identity;
 use inet::{AddressRange, Prefix, Selector};
 
@@ -30,7 +30,7 @@ pub(super) fn run(root: &Root, gateway: &Gateway, faults: &mut Faults) {
     check_duplicate_peers(root, gateway, faults);
     check_duplicate_routes(root, gateway, faults);
     check_neighbors(root, gateway, &outer, faults);
-    check_networks(root, &outer, faults);
+    check_networks(root, gateway, &outer, faults);
     check_lists(root, gateway, &outer, faults);
 }
 
@@ -349,7 +349,7 @@ fn check_session_selectors(
     }
 }
 
-fn check_networks(root: &Root, outer: &Outer, faults: &mut Faults) {
+fn check_networks(root: &Root, gateway: &Gateway, outer: &Outer, faults: &mut Faults) {
     let mut seen: BTreeMap<Prefix, String> = BTreeMap::new();
     for network in items(root.bgp.as_ref().and_then(|bgp| bgp.value.networks.as_ref())) {
         let prefix = network.value;
@@ -369,6 +369,15 @@ fn check_networks(root: &Root, outer: &Outer, faults: &mut Faults) {
                 "{prefix} is {whose}: a peer that learned it would send the tunnel's own packets into it"
             );
             faults.contradiction(&network.at, words);
+        }
+        let mut sessions = neighbors(root, gateway).map(|(_, session)| session).peekable();
+        let unheard = sessions.peek().is_some()
+            && sessions.all(|session| matches!(session.export.evaluate(&prefix), Ruling::Deny(_)));
+        if unheard {
+            faults.doubt(
+                &network.at,
+                format!("no neighbour's export policy permits {prefix}: no one hears of it"),
+            );
         }
     }
 }

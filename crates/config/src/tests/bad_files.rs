@@ -494,6 +494,10 @@ fn doubts_are_told_and_stop_nothing() {
     assert!(warned(&azure("delay = \"30s\"", "delay = \"0s\"")).contains("liveness is off"));
     assert!(warned(&azure("\"8h\"", "\"2h\"")).contains("outlives its IKE SA"));
     assert!(warned(&azure("\"7h30m\"", "\"1m\"")).contains("under 5 minutes"));
+    let unheard = azure("export         = \"azure-out\"", "export = \"none\"");
+    assert!(
+        warned(&unheard).contains("no neighbour's export policy permits 192.168.1.0/24: no one hears of it")
+    );
     let key = azure("{ file = \"azure.psk\" }", "{ value = \"with-hyphen\" }");
     assert!(
         warned(&key).contains("without space, hyphen and tilde") && !warned(&key).contains("with-hyphen")

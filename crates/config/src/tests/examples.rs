@@ -156,3 +156,98 @@ fn the_guard_knows_every_address_of_the_file() {
         assert_eq!(guard.check(&prefix.parse().unwrap()), None, "{prefix}");
     }
 }
+
+const EVERY_FORM: &str = r#"
+[router]
+id = "10.0.0.1"
+asn = 4200000000
+
+[tunnel.branch]
+local = ["eth0", "203.0.113.1", "2001:db8::1"]
+remote = ["vpn.example.org", "192.0.2.1"]
+start = "on-demand"
+on_down = "withdraw"
+psk = { local = { credential = "ours" }, remote = { value = "theirs" } }
+local_id = "fqdn:branch.example.org"
+remote_id = "keyid:hub"
+ike = { proposals = ["aes256gcm16-prfsha384-ecp384"], lifetime = "1d", rekey = "20h" }
+
+[tunnel.branch.esp]
+proposals = ["aes128gcm16-ecp256", "aes256-sha256"]
+lifetime_bytes = "100GB"
+lifetime_packets = 4000000000
+esn = "require"
+df = "set"
+encapsulation = "never"
+local_ts = ["0.0.0.0/0", "::/0"]
+remote_ts = ["10.0.0.0/8", "2001:db8::/32", "198.51.100.1/32[gre]"]
+
+[tunnel.branch.interface]
+addresses = ["2001:db8:ffff::2/64", "10.255.0.2/30"]
+source = ["10.255.0.2", "2001:db8:ffff::2"]
+mtu = 1400
+mss = "off"
+routes = ["10.1.0.0/16", "2001:db8:1::/48"]
+
+[tunnel.anyone]
+remote = "any"
+remote_id = "joe@example.org"
+start = "respond"
+psk = { value = "x" }
+
+[bgp]
+redistribute = ["connected", "static", "kernel"]
+
+[bgp.neighbor."10.255.0.1"]
+asn = 4200000001
+tunnel = "branch"
+hold_time = "30s"
+families = ["ipv4", "ipv6"]
+passive = true
+password = { value = "md5" }
+import = "any"
+export = "none"
+
+[bgp.neighbor.lan]
+address = "192.168.1.2"
+asn = 4200000000
+"#;
+
+#[test]
+fn every_form_of_every_key_is_read() {
+    let plan = good(EVERY_FORM);
+    let tunnel = &plan.gateway.tunnels["branch"];
+    let crate::Local::Ends(local) = &tunnel.local else { panic!("a list") };
+    assert_eq!((local.len(), &local[0]), (3, &LocalEnd::Interface("eth0".to_owned())));
+    let Remote::Ends(remote) = &tunnel.remote else { panic!("a list") };
+    assert_eq!(remote[0], RemoteEnd::Name("vpn.example.org".to_owned()));
+    assert_eq!((tunnel.start, tunnel.on_down), (Start::OnDemand, OnDown::Withdraw));
+    assert_eq!(
+        (tunnel.psk_local.as_bytes(), tunnel.psk_remote.as_bytes()),
+        (&b"Credential1"[..], &b"theirs"[..])
+    );
+    assert_eq!(tunnel.ike.lifetime.soft, Some(Duration::from_secs(20 * 3600)));
+    assert_eq!(tunnel.esp.lifetime_bytes, Some(100_000_000_000));
+    assert!(tunnel.esp.proposals.iter().all(|proposal| proposal.esn == [true]));
+    assert_eq!((tunnel.interface.name.as_str(), tunnel.interface.mtu), ("branch", Mtu::Fixed(1400)));
+    assert_eq!(tunnel.interface.mss, MssPolicy::Off);
+    let anyone = &plan.gateway.tunnels["anyone"];
+    assert_eq!((&anyone.remote, anyone.start), (&Remote::Any, Start::Respond));
+
+    let bgp = plan.gateway.bgp.as_ref().unwrap();
+    assert!(bgp.redistribute.connected && bgp.redistribute.static_routes && bgp.redistribute.kernel);
+    let hub = &bgp.neighbors["10.255.0.1"];
+    assert_eq!(hub.session.address.to_string(), "10.255.0.1", "the name is the address");
+    assert_eq!(hub.session.source, Some("10.255.0.2".parse().unwrap()));
+    assert_eq!(hub.session.next_hop_v6, Some("2001:db8:ffff::2".parse().unwrap()));
+    assert_eq!(
+        (hub.session.hold_time, hub.session.keepalive),
+        (30, 10),
+        "a third, since the file shortens the one"
+    );
+    assert!(hub.session.passive && hub.password.is_some());
+    let lan = &bgp.neighbors["lan"].session;
+    assert_eq!((lan.tunnel.as_deref(), lan.source, lan.hold_time), (None, None, 90));
+    assert!(plan.to_string().contains("[bgp.neighbor.\"10.255.0.1\"]"));
+    assert!(!plan.to_string().contains("theirs") && !plan.to_string().contains("md5"));
+}

@@ -110,11 +110,6 @@ impl Children {
         self.all.values_mut()
     }
 
-    /// Live for IKE.
-    pub(crate) fn live(&self) -> usize {
-        self.all.values().filter(|child| child.linger_until.is_none()).count()
-    }
-
     /// The one with this SPI, either way.
     pub(crate) fn by_spi(&self, spi: u32, outbound: bool) -> Option<&Child> {
         self.all

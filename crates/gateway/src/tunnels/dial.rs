@@ -40,7 +40,9 @@ pub(crate) enum Dial {
 impl Dial {
     fn attempt(self) -> u32 {
         match self {
-            Self::Resolving { attempt } | Self::Dialing { attempt } | Self::BackOff { attempt, .. } => attempt,
+            Self::Resolving { attempt } | Self::Dialing { attempt } | Self::BackOff { attempt, .. } => {
+                attempt
+            }
             Self::Stopped | Self::Waiting | Self::Up => 0,
         }
     }
@@ -188,9 +190,11 @@ impl Gateway {
     /// Gives the IKE engine the connection with everything known so far filled in.
     pub(crate) fn set_connection(&mut self, id: TunnelId, now: Instant) {
         let Some(tunnel) = self.tunnels.get(&id) else { return };
-        let connection = tunnel.plan.connection(self.locals(&tunnel.plan.local), tunnel.known_remotes().collect());
+        let connection =
+            tunnel.plan.connection(self.locals(&tunnel.plan.local), tunnel.known_remotes().collect());
         let conn = ConnId(id.0);
-        let same = |held: &ike::Connection| held.remote == connection.remote && held.local == connection.local;
+        let same =
+            |held: &ike::Connection| held.remote == connection.remote && held.local == connection.local;
         if !self.ike.connection(conn).is_some_and(same) {
             self.ike.upsert_connection(conn, connection, now);
         }
@@ -199,7 +203,8 @@ impl Gateway {
     /// The same after the file changed: everything of it may differ.
     pub(crate) fn force_connection(&mut self, id: TunnelId, now: Instant) {
         let Some(tunnel) = self.tunnels.get(&id) else { return };
-        let connection = tunnel.plan.connection(self.locals(&tunnel.plan.local), tunnel.known_remotes().collect());
+        let connection =
+            tunnel.plan.connection(self.locals(&tunnel.plan.local), tunnel.known_remotes().collect());
         self.ike.upsert_connection(ConnId(id.0), connection, now);
     }
 
@@ -209,9 +214,10 @@ impl Gateway {
         ends.iter()
             .flat_map(|end| match end {
                 LocalEnd::Address(address) => vec![*address],
-                LocalEnd::Interface(name) => {
-                    [true, false].into_iter().filter_map(|ipv4| self.underlay.address_of(name, ipv4)).collect()
-                }
+                LocalEnd::Interface(name) => [true, false]
+                    .into_iter()
+                    .filter_map(|ipv4| self.underlay.address_of(name, ipv4))
+                    .collect(),
             })
             .collect()
     }

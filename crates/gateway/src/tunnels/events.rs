@@ -47,7 +47,9 @@ impl Gateway {
                     tunnel.ike_since = Some(now);
                 }
             }
-            Event::IkeDown { conn, reason, replaced, .. } => self.ike_down(TunnelId(conn.0), reason, replaced, now),
+            Event::IkeDown { conn, reason, replaced, .. } => {
+                self.ike_down(TunnelId(conn.0), reason, replaced, now)
+            }
             Event::Failed { conn, failure } => self.failed(conn, &failure, now),
             Event::PathChanged { conn, ike, path } => {
                 let id = TunnelId(conn.0);
@@ -143,18 +145,27 @@ impl Gateway {
                 self.tell(TunnelId(conn.0), text.to_owned(), Level::Info);
             }
             Note::ConfigurationPushed { conn, attributes } => {
-                let text = format!("the peer pushed {attributes} configuration attributes; answered, not used");
+                let text =
+                    format!("the peer pushed {attributes} configuration attributes; answered, not used");
                 self.tell(TunnelId(conn.0), text, Level::Info);
             }
             Note::UnknownNotify { conn, kind, .. } => {
-                self.tell(TunnelId(conn.0), format!("the peer sent notify {kind}, unknown here"), Level::Debug);
+                self.tell(
+                    TunnelId(conn.0),
+                    format!("the peer sent notify {kind}, unknown here"),
+                    Level::Debug,
+                );
             }
-            Note::UnknownPeer { remote, local } => self.log(format!("{remote} asked {local} for a tunnel; no section admits it")),
+            Note::UnknownPeer { remote, local } => {
+                self.log(format!("{remote} asked {local} for a tunnel; no section admits it"))
+            }
             Note::Refused { remote, claimed, failure } => {
                 let who = claimed.as_ref().map_or_else(String::new, |id| format!(" as {id}"));
                 self.log(format!("{remote}{who} was refused: {failure}"));
             }
-            Note::HalfOpenFull => self.log("half-open IKE SAs reached their bound; newcomers are refused".to_owned()),
+            Note::HalfOpenFull => {
+                self.log("half-open IKE SAs reached their bound; newcomers are refused".to_owned())
+            }
             Note::CookiesOn => self.log("many half-open IKE SAs: newcomers must return a cookie".to_owned()),
         }
     }

@@ -45,7 +45,11 @@ impl Gateway {
         match outcome {
             Ok(ifindex) => {
                 tunnel.device = DeviceState::Ready(ifindex);
-                self.tell(id, format!("interface {} is there", self.interface_name(id)), crate::effect::Level::Info);
+                self.tell(
+                    id,
+                    format!("interface {} is there", self.interface_name(id)),
+                    crate::effect::Level::Info,
+                );
                 self.want_static_routes(id);
                 self.want_listeners();
                 self.start(id, now);

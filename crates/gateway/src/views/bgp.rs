@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use ::bgp::{MessageCounters, NeighborId, NeighborView, PathView, RefusedCounts, State, SummaryView, TableRow};
+use ::bgp::{
+    MessageCounters, NeighborId, NeighborView, PathView, RefusedCounts, State, SummaryView, TableRow,
+};
 use bgp_rib::{Source, Verdict};
 use bgp_wire::{Capability, PathAttributes};
 use control::view::{
-    BgpCapability, BgpNeighbor, BgpPath, BgpPrefix, BgpReceived, BgpRoutes, BgpSummary, BgpSummaryRow, BgpTable,
-    BgpTimer, MessageCount, NamedCount,
+    BgpCapability, BgpNeighbor, BgpPath, BgpPrefix, BgpReceived, BgpRoutes, BgpSummary, BgpSummaryRow,
+    BgpTable, BgpTimer, MessageCount, NamedCount,
 };
 use inet::{Prefix, PrefixMap};
 
@@ -58,12 +60,20 @@ impl Gateway {
         }
     }
 
-    pub(super) fn bgp_neighbors_view(&self, name: Option<&str>, now: Instant) -> Result<Vec<BgpNeighbor>, String> {
+    pub(super) fn bgp_neighbors_view(
+        &self,
+        name: Option<&str>,
+        now: Instant,
+    ) -> Result<Vec<BgpNeighbor>, String> {
         let ids: Vec<NeighborId> = match name {
             Some(name) => vec![self.find_neighbor(name)?],
             None => self.neighbors.keys().copied().collect(),
         };
-        Ok(ids.iter().filter_map(|id| self.speaker.neighbor(*id)).map(|view| self.neighbor_page(&view, now)).collect())
+        Ok(ids
+            .iter()
+            .filter_map(|id| self.speaker.neighbor(*id))
+            .map(|view| self.neighbor_page(&view, now))
+            .collect())
     }
 
     fn neighbor_page(&self, view: &NeighborView, now: Instant) -> BgpNeighbor {
@@ -186,7 +196,12 @@ impl Gateway {
         }
     }
 
-    pub(super) fn bgp_received_view(&self, name: &str, accepted: bool, now: Instant) -> Result<BgpRoutes, String> {
+    pub(super) fn bgp_received_view(
+        &self,
+        name: &str,
+        accepted: bool,
+        now: Instant,
+    ) -> Result<BgpRoutes, String> {
         let id = self.find_neighbor(name)?;
         let routes = self
             .speaker
@@ -242,7 +257,9 @@ fn messages(sent: &MessageCounters, received: &MessageCounters) -> Vec<MessageCo
         ("KEEPALIVE", sent.keepalives, received.keepalives),
         ("ROUTE-REFRESH", sent.route_refreshes, received.route_refreshes),
     ];
-    rows.into_iter().map(|(name, sent, received)| MessageCount { name: name.to_owned(), sent, received }).collect()
+    rows.into_iter()
+        .map(|(name, sent, received)| MessageCount { name: name.to_owned(), sent, received })
+        .collect()
 }
 
 fn refused(counts: RefusedCounts) -> Vec<NamedCount> {

@@ -129,7 +129,13 @@ fn ike_sa(tunnel: &Tunnel, sa: &IkeStatus, children: &[ChildStatus], now: Instan
     }
 }
 
-fn child_sa(tunnel: &Tunnel, child: &Child, status: Option<&ChildStatus>, now: Instant, tick: Tick) -> ChildSa {
+fn child_sa(
+    tunnel: &Tunnel,
+    child: &Child,
+    status: Option<&ChildStatus>,
+    now: Instant,
+    tick: Tick,
+) -> ChildSa {
     let until = |at: Instant| at.saturating_duration_since(now).as_secs();
     let words = |list: &[inet::Selector]| list.iter().map(ToString::to_string).collect();
     ChildSa {
@@ -147,7 +153,13 @@ fn child_sa(tunnel: &Tunnel, child: &Child, status: Option<&ChildStatus>, now: I
         rekey_in: status.and_then(|status| status.rekey_at).map(until),
         expires_in: status.map(|status| until(status.expires_at)),
         replay_window: child.replay_window,
-        inbound: direction(child.inbound.spi(), child.inbound.usage(), child.inbound.highest_sequence(), child.inbound.refusals(), tick),
+        inbound: direction(
+            child.inbound.spi(),
+            child.inbound.usage(),
+            child.inbound.highest_sequence(),
+            child.inbound.refusals(),
+            tick,
+        ),
         outbound: direction(
             child.outbound.spi(),
             child.outbound.usage(),
@@ -165,7 +177,11 @@ fn direction(spi: u32, usage: Usage, sequence: u64, refusals: &Refusals, tick: T
         bytes: usage.bytes,
         sequence,
         last_use: usage.last_use.map(|at| tick.since(at) / 1000),
-        refused: refusals.iter().filter(|(_, count)| *count > 0).map(|(r, count)| (r.name().to_owned(), count)).collect(),
+        refused: refusals
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(r, count)| (r.name().to_owned(), count))
+            .collect(),
     }
 }
 

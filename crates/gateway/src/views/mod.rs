@@ -24,9 +24,15 @@ impl Gateway {
             Request::BgpNeighbors { neighbor } => {
                 Answer::BgpNeighbors(self.bgp_neighbors_view(neighbor.as_deref(), now)?)
             }
-            Request::BgpReceived { neighbor } => Answer::BgpRoutes(self.bgp_received_view(neighbor, false, now)?),
-            Request::BgpAccepted { neighbor } => Answer::BgpRoutes(self.bgp_received_view(neighbor, true, now)?),
-            Request::BgpAdvertised { neighbor } => Answer::BgpRoutes(self.bgp_advertised_view(neighbor, now)?),
+            Request::BgpReceived { neighbor } => {
+                Answer::BgpRoutes(self.bgp_received_view(neighbor, false, now)?)
+            }
+            Request::BgpAccepted { neighbor } => {
+                Answer::BgpRoutes(self.bgp_received_view(neighbor, true, now)?)
+            }
+            Request::BgpAdvertised { neighbor } => {
+                Answer::BgpRoutes(self.bgp_advertised_view(neighbor, now)?)
+            }
             Request::BgpPrefix { prefix } => Answer::Bgp(self.bgp_prefix_view(prefix, now)?),
             Request::Log { .. }
             | Request::Up { .. }

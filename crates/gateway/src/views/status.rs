@@ -80,9 +80,8 @@ impl Gateway {
     /// The tunnel's own reason first; a session's when IPsec is up. One that is up may still have a reason: selectors
     /// that leave the session out, or a policy that lets nothing pass.
     pub(crate) fn why_of<'a>(&'a self, tunnel: &'a Tunnel) -> Option<&'a Why> {
-        let session = || {
-            self.neighbors.values().filter(|n| n.tunnel == Some(tunnel.id)).find_map(|n| n.why.as_ref())
-        };
+        let session =
+            || self.neighbors.values().filter(|n| n.tunnel == Some(tunnel.id)).find_map(|n| n.why.as_ref());
         tunnel.why.as_ref().or_else(session)
     }
 
@@ -126,7 +125,8 @@ impl Gateway {
                 tunnel.was_up = up;
                 tunnel.since = now;
             }
-            let why = self.tunnels.get(&id).and_then(|tunnel| self.why_of(tunnel)).map(|why| why.text.clone());
+            let why =
+                self.tunnels.get(&id).and_then(|tunnel| self.why_of(tunnel)).map(|why| why.text.clone());
             let text = match (up, why) {
                 (false, Some(why)) => format!("{word}: {why}"),
                 _ => word.to_owned(),
@@ -138,9 +138,12 @@ impl Gateway {
 
 fn child_layer(tunnel: &Tunnel, now: Instant) -> Layer {
     match tunnel.children.sending() {
-        Some((_, child)) => {
-            Layer { name: String::new(), state: "INSTALLED".to_owned(), up: true, since: ago(child.since, now) }
-        }
+        Some((_, child)) => Layer {
+            name: String::new(),
+            state: "INSTALLED".to_owned(),
+            up: true,
+            since: ago(child.since, now),
+        },
         None => Layer { state: "none".to_owned(), ..Layer::default() },
     }
 }

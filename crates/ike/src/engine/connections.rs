@@ -21,13 +21,16 @@ impl Engine {
     /// Dials where nothing is up or under way, and makes a CHILD SA where one is missing.
     pub(super) fn initiate(&mut self, conn: ConnId, path: Path, now: Instant) {
         let Some(config) = self.connections.get(&conn).cloned() else { return };
-        if let Some(ike) = self.of(conn).into_iter().find(|ike| self.sas.get(ike).is_some_and(IkeSa::is_current)) {
+        if let Some(ike) =
+            self.of(conn).into_iter().find(|ike| self.sas.get(ike).is_some_and(IkeSa::is_current))
+        {
             self.with(ike, now, IkeSa::want_child);
             return;
         }
         let busy = |ike: &IkeId| {
             self.sas.get(ike).is_some_and(|sa| {
-                sa.is_dialling() || sa.up().is_some_and(|up| up.inherits_from.is_some() && up.phase == Phase::Current)
+                sa.is_dialling()
+                    || sa.up().is_some_and(|up| up.inherits_from.is_some() && up.phase == Phase::Current)
             })
         };
         if self.of(conn).iter().any(busy) {
@@ -52,7 +55,12 @@ impl Engine {
     }
 
     /// Does something to the connection's IKE SA in use.
-    pub(super) fn each_current(&mut self, conn: ConnId, now: Instant, step: impl Fn(&mut IkeSa, &mut Ctx<'_>)) {
+    pub(super) fn each_current(
+        &mut self,
+        conn: ConnId,
+        now: Instant,
+        step: impl Fn(&mut IkeSa, &mut Ctx<'_>),
+    ) {
         for ike in self.of(conn) {
             if self.sas.get(&ike).is_some_and(IkeSa::is_current) {
                 self.with(ike, now, &step);

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use ike_wire::{Error, ExchangeType, Header, IkeSpi, NotifyType, Outer, Payload, ProtocolId, encode, parse_outer};
+use ike_wire::{
+    Error, ExchangeType, Header, IkeSpi, NotifyType, Outer, Payload, ProtocolId, encode, parse_outer,
+};
 
 use super::Engine;
 use crate::config::Path;
@@ -54,7 +56,9 @@ impl Engine {
     /// A request on a successor that both ends were making at once says that the peer took this one, even if our own
     /// attempt is still unanswered; only its DELETE says the contrary.
     fn adopt_if_spoken_to(&mut self, ike: IkeId, message: &Opened, now: Instant) {
-        let Some(old) = self.sas.get(&ike).and_then(|sa| sa.up()).and_then(|up| up.inherits_from) else { return };
+        let Some(old) = self.sas.get(&ike).and_then(|sa| sa.up()).and_then(|up| up.inherits_from) else {
+            return;
+        };
         let Ok(payloads) = &message.payloads else { return };
         let ends = |payload: &Payload| match payload {
             Payload::Delete(delete) => delete.protocol == ProtocolId::IKE,

@@ -109,7 +109,15 @@ impl Engine {
         self.sas.values().filter(|sa| sa.is_half_open() && sa.shell.path.remote.ip() == address).count()
     }
 
-    fn answer_init(&mut self, path: Path, outer: &Outer, body: Body<'_>, ni: &[u8], bytes: &[u8], now: Instant) {
+    fn answer_init(
+        &mut self,
+        path: Path,
+        outer: &Outer,
+        body: Body<'_>,
+        ni: &[u8],
+        bytes: &[u8],
+        now: Instant,
+    ) {
         let header = outer.header;
         let candidates = self.candidates(path);
         let (Some(sa), Some(ke)) = (body.sa(), body.ke()) else { return };
@@ -125,7 +133,8 @@ impl Engine {
             .collect();
         let Some(choice) = choose_ike(sa, &ours, Group::from_iana(ke.group.0), &[]) else {
             let ours = ours.iter().map(ToString::to_string).collect();
-            let lists = NoProposal { exchange: Exchange::IkeSaInit, by_peer: false, ours, theirs: describe(sa) };
+            let lists =
+                NoProposal { exchange: Exchange::IkeSaInit, by_peer: false, ours, theirs: describe(sa) };
             self.no_proposal(path, &candidates, lists, now);
             return self.answer_outside(path, &header, bare(NotifyType::NO_PROPOSAL_CHOSEN), now);
         };
@@ -157,10 +166,12 @@ impl Engine {
     fn no_proposal(&mut self, path: Path, candidates: &[ConnId], lists: NoProposal, now: Instant) {
         self.core.counters.count(Counter::NoProposal);
         let failure = Failure::NoProposal(Box::new(lists));
-        self.core.note_stranger(Note::Refused { remote: path.remote, claimed: None, failure: failure.clone() }, now);
+        self.core.note_stranger(
+            Note::Refused { remote: path.remote, claimed: None, failure: failure.clone() },
+            now,
+        );
         if let [only] = candidates {
             self.core.event_from_stranger(Event::Failed { conn: *only, failure }, now);
         }
     }
 }
-

@@ -192,8 +192,12 @@ impl Engine {
 
     /// The instant of [`poll_timeout`](Self::poll_timeout) has come. Calling it early does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let due: Vec<IkeId> =
-            self.sas.iter().filter(|(_, sa)| sa.next_timeout().is_some_and(|at| at <= now)).map(|(id, _)| *id).collect();
+        let due: Vec<IkeId> = self
+            .sas
+            .iter()
+            .filter(|(_, sa)| sa.next_timeout().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
         for ike in due {
             self.with(ike, now, IkeSa::handle_timeout);
         }

@@ -39,3 +39,38 @@ impl Engine {
         self.sas.len()
     }
 }
+
+#[cfg(test)]
+impl Engine {
+    /// Sends a request of a test's own making on the connection's IKE SA in use.
+    pub(crate) fn inject(
+        &mut self,
+        conn: ConnId,
+        exchange: ike_wire::ExchangeType,
+        payloads: &[ike_wire::Payload],
+        now: std::time::Instant,
+    ) {
+        let ike =
+            self.of(conn).into_iter().find(|ike| self.sas.get(ike).is_some_and(IkeSa::is_current)).unwrap();
+        self.with(ike, now, |sa, ctx| {
+            let crate::sa::State::Up(up) = &mut sa.state else { panic!("not up") };
+            let patience = std::time::Duration::from_secs(10);
+            let kind = (exchange, crate::Exchange::Informational);
+            sa.shell.request(&mut up.channel, kind, payloads, patience, ctx);
+            up.task = Some(crate::sa::Task::Liveness);
+        });
+    }
+
+    /// What a datagram to this engine says, nothing being changed by looking.
+    pub(crate) fn look(&self, datagram: &[u8]) -> Vec<ike_wire::Payload> {
+        let outer = ike_wire::parse_outer(datagram).unwrap();
+        let Some(protected) = outer.protected else { return outer.payloads };
+        let body = self
+            .sas
+            .values()
+            .filter_map(IkeSa::up)
+            .find_map(|up| up.channel.crypt.open(&outer, datagram))
+            .expect("no IKE SA opens it");
+        ike_wire::parse_chain(protected.first, &body).unwrap()
+    }
+}

@@ -130,7 +130,13 @@ impl Authenticating {
     }
 
     /// RFC 7296 section 2.21.2: the responder thinks it is up, so it is told in an exchange of its own.
-    fn refuse(mut self: Box<Self>, shell: &mut Shell, claimed: Identity, expected: Identity, ctx: &mut Ctx<'_>) -> State {
+    fn refuse(
+        mut self: Box<Self>,
+        shell: &mut Shell,
+        claimed: Identity,
+        expected: Identity,
+        ctx: &mut Ctx<'_>,
+    ) -> State {
         ctx.count(Counter::AuthenticationFailed);
         let exchange = (ExchangeType::INFORMATIONAL, Exchange::Informational);
         let payloads = [bare(NotifyType::AUTHENTICATION_FAILED)];

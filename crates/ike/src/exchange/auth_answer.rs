@@ -47,7 +47,12 @@ struct Match {
 }
 
 impl HalfOpen {
-    pub(crate) fn handle(mut self: Box<Self>, shell: &mut Shell, message: Opened, ctx: &mut Ctx<'_>) -> State {
+    pub(crate) fn handle(
+        mut self: Box<Self>,
+        shell: &mut Shell,
+        message: Opened,
+        ctx: &mut Ctx<'_>,
+    ) -> State {
         if message.header.flags.response || message.header.exchange != ExchangeType::IKE_AUTH {
             ctx.count(Counter::Unexpected);
             return State::HalfOpen(self);
@@ -66,10 +71,17 @@ impl HalfOpen {
         };
         let body = Body(payloads);
         let (Some(id), Some(auth)) = (body.id_i(), body.auth()) else {
-            return self.refuse(shell, &message, None, Failure::Misbehaved(Misbehaviour::MissingPayload), ctx);
+            return self.refuse(
+                shell,
+                &message,
+                None,
+                Failure::Misbehaved(Misbehaviour::MissingPayload),
+                ctx,
+            );
         };
         let claimed = Identity::from_wire(id);
-        let signed = Signed { prf: self.suite.prf, message: &self.request, nonce: &self.nr, sk_p: &self.pi, id };
+        let signed =
+            Signed { prf: self.suite.prf, message: &self.request, nonce: &self.nr, sk_p: &self.pi, id };
         let admitted = self.admitted(shell, &claimed, body.id_r(), ctx);
         let matched = admitted.iter().find_map(|(conn, config)| {
             let proof = signed.verify(&config.psk_remote, auth)?;
@@ -80,7 +92,8 @@ impl HalfOpen {
             None => {
                 let expected = self.expected(shell, ctx);
                 let claimed = Some(claimed);
-                let failure = Failure::AuthenticationFailed { by_peer: false, claimed: claimed.clone(), expected };
+                let failure =
+                    Failure::AuthenticationFailed { by_peer: false, claimed: claimed.clone(), expected };
                 self.refuse(shell, &message, claimed, failure, ctx)
             }
         }
@@ -158,8 +171,17 @@ impl HalfOpen {
         let signed = Signed { prf: suite.prf, message: &response, nonce: &ni, sk_p: &pr, id: &id };
         let auth = signed.prove(&config.psk_local);
         let mut payloads = vec![Payload::IdResponder(id.clone()), Payload::Authentication(auth)];
-        let parts =
-            UpParts { conn, config: Arc::clone(&config), channel, derive, suite, nat, local_id, remote_id, vendors };
+        let parts = UpParts {
+            conn,
+            config: Arc::clone(&config),
+            channel,
+            derive,
+            suite,
+            nat,
+            local_id,
+            remote_id,
+            vendors,
+        };
         let mut up = Box::new(Up::new(parts, &proof, shell, ctx));
         up.announce(shell, ctx);
         let initial_contact = body.has(NotifyType::INITIAL_CONTACT);
@@ -171,7 +193,8 @@ impl HalfOpen {
                 let Answer { payloads: answer, agreed } = considered.answer(spi_in, None, None);
                 payloads.extend(answer);
                 if let Some(keys) = keys {
-                    let agreed = Agreed { spi_in, answer: agreed, keys, role: Role::Responder, replaces: None };
+                    let agreed =
+                        Agreed { spi_in, answer: agreed, keys, role: Role::Responder, replaces: None };
                     up.install(agreed, shell, ctx);
                 }
             }

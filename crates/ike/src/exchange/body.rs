@@ -1,8 +1,8 @@
 //! The payloads of one message, by kind.
 
 use ike_wire::{
-    Authentication, Configuration, Delete, Identification, KeyExchange, Notify, NotifyType, Payload, SecurityAssociation,
-    TrafficSelectors,
+    Authentication, Configuration, Delete, Identification, KeyExchange, Notify, NotifyType, Payload,
+    SecurityAssociation, TrafficSelectors,
 };
 
 use crate::failure::{Exchange, Failure};
@@ -77,7 +77,9 @@ const MAX_VENDOR_OCTETS: usize = 64;
 fn show_vendor(id: &[u8]) -> String {
     let id = id.get(..id.len().min(MAX_VENDOR_OCTETS)).unwrap_or_default();
     match std::str::from_utf8(id) {
-        Ok(text) if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() || c == ' ') => text.to_owned(),
+        Ok(text) if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() || c == ' ') => {
+            text.to_owned()
+        }
         _ => id.iter().map(|octet| format!("{octet:02x}")).collect(),
     }
 }

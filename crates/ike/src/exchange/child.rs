@@ -101,7 +101,8 @@ impl Up {
         let group = offer.proposals.iter().flat_map(|one| one.groups.iter().copied()).next();
         let ni = ctx.core.nonce();
         let stage = Stage::Sent(None);
-        let mut task = ChildTask { old, offer, group, ni, rung, regrouped: false, stage, reply: None, collision: None };
+        let mut task =
+            ChildTask { old, offer, group, ni, rung, regrouped: false, stage, reply: None, collision: None };
         self.begin_child_task(&mut task, shell, ctx);
         self.task = Some(Task::Child(Box::new(task)));
     }
@@ -150,7 +151,9 @@ impl Up {
         match (&task.stage, outcome) {
             (Stage::Generating(_), WorkOutcome::Pair(pair)) => {
                 // The one to replace may be gone by now.
-                if task.old.is_some_and(|old| !self.children.get(&old).is_some_and(crate::child::Child::is_installed)) {
+                if task.old.is_some_and(|old| {
+                    !self.children.get(&old).is_some_and(crate::child::Child::is_installed)
+                }) {
                     self.abandon_child(*task, ctx);
                     return;
                 }
@@ -166,7 +169,9 @@ impl Up {
                 let failure = task.group.map_or(Failure::Abandoned, Failure::BadPublicValue);
                 self.child_failed(*task, failure, RETRY, shell, ctx);
             }
-            (Stage::Generating(_) | Stage::Agreeing(_) | Stage::Sent(_), _) => self.task = Some(Task::Child(task)),
+            (Stage::Generating(_) | Stage::Agreeing(_) | Stage::Sent(_), _) => {
+                self.task = Some(Task::Child(task))
+            }
         }
     }
 
@@ -275,7 +280,9 @@ impl Up {
         // RFC 7296 section 2.25: to be tried again "at a later time".
         let soon = notify.kind == NotifyType::TEMPORARY_FAILURE;
         match task.offer.conclude(body, Pfs::Auth, task.exchange()) {
-            Err(failure) => self.child_failed(task, failure, if soon { RETRY_SOON } else { RETRY }, shell, ctx),
+            Err(failure) => {
+                self.child_failed(task, failure, if soon { RETRY_SOON } else { RETRY }, shell, ctx)
+            }
             Ok(_) => self.abandon_child(task, ctx),
         }
     }
@@ -322,9 +329,13 @@ impl Up {
             ctx.failed(self.conn, failure);
         }
         match old {
-            Some(old) if self.children.contains_key(&old) => self.later(Want::RekeyChild(old), again, shell, ctx),
+            Some(old) if self.children.contains_key(&old) => {
+                self.later(Want::RekeyChild(old), again, shell, ctx)
+            }
             // The owner of the connection dials again after a failure; a temporary one it does not hear of.
-            Some(_) | None if temporary && !self.has_child() => self.later(Want::CreateChild, again, shell, ctx),
+            Some(_) | None if temporary && !self.has_child() => {
+                self.later(Want::CreateChild, again, shell, ctx)
+            }
             Some(_) | None => {}
         }
     }
@@ -394,6 +405,7 @@ fn same_again(config: &Connection, suite: EspSuite) -> Option<EspProposal> {
             && one.esn.contains(&suite.esn)
     };
     let one = config.esp_proposals.iter().find(fits)?;
-    let group = suite.group.filter(|group| one.groups.contains(group)).or_else(|| one.groups.first().copied());
+    let group =
+        suite.group.filter(|group| one.groups.contains(group)).or_else(|| one.groups.first().copied());
     Some(EspProposal::only(&EspSuite { group, ..suite }))
 }

@@ -6,7 +6,7 @@ use ike_wire::{Header, KeGroup, KeyExchange, Notify, NotifyType, Payload, Protoc
 use inet::Selector;
 
 use super::body::{Body, bare};
-use crate::child::{Agreed, ChildAnswer, ChildPhase};
+use crate::child::{Agreed, Child, ChildAnswer, ChildPhase};
 use crate::config::{Connection, Path};
 use crate::core::Ctx;
 use crate::counters::Counter;
@@ -47,8 +47,8 @@ pub(crate) struct ServingChild {
     spi_in: u32,
 }
 
-fn refusal(kind: NotifyType, failure: Option<Failure>) -> Refusal {
-    Refusal { notify: bare(kind), failure }
+fn refusal(kind: NotifyType, failure: Option<Failure>) -> Box<Refusal> {
+    Box::new(Refusal { notify: bare(kind), failure })
 }
 
 /// Suite and selectors from the peer's offer. We are the responder of the exchange: TSr is our side.
@@ -57,7 +57,7 @@ pub(crate) fn consider(
     body: Body<'_>,
     pfs: Pfs,
     exchange: Exchange,
-) -> Result<Considered, Refusal> {
+) -> Result<Considered, Box<Refusal>> {
     let (Some(sa), Some(ts_i), Some(ts_r)) = (body.sa(), body.ts_i(), body.ts_r()) else {
         return Err(refusal(NotifyType::INVALID_SYNTAX, None));
     };
@@ -84,7 +84,9 @@ impl Considered {
         let mut payloads = vec![Payload::SecurityAssociation(answer_esp(&self.choice, spi_in))];
         payloads.extend(nr.map(|nr| Payload::Nonce(nr.to_vec())));
         payloads.extend(
-            public.map(|(group, data)| Payload::KeyExchange(KeyExchange { group: KeGroup(group.iana()), data })),
+            public.map(|(group, data)| {
+                Payload::KeyExchange(KeyExchange { group: KeGroup(group.iana()), data })
+            }),
         );
         payloads.push(Payload::TsInitiator(ts_to_wire(&self.remote_ts)));
         payloads.push(Payload::TsResponder(ts_to_wire(&self.local_ts)));
@@ -96,7 +98,14 @@ impl Considered {
 
 impl Up {
     /// The peer's CREATE_CHILD_SA for a CHILD SA.
-    pub(crate) fn serve_child(&mut self, body: Body<'_>, header: Header, path: Path, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+    pub(crate) fn serve_child(
+        &mut self,
+        body: Body<'_>,
+        header: Header,
+        path: Path,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
         match self.begin_child(body, header, path, shell, ctx) {
             Ok(()) => {}
             Err(refusal) => {
@@ -115,7 +124,7 @@ impl Up {
         path: Path,
         shell: &mut Shell,
         ctx: &mut Ctx<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Box<Refusal>> {
         let rekeyed = body.notify(NotifyType::REKEY_SA);
         let replaces = rekeyed.map(|notify| self.rekeyable(notify, ctx)).transpose()?;
         self.may_create(ctx)?;
@@ -131,7 +140,7 @@ impl Up {
             // RFC 7296 section 1.3.1: the wrong group, or none although one was chosen.
             (Some(group), _) => {
                 let notify = Notify::new(NotifyType::INVALID_KE_PAYLOAD, group.iana().to_be_bytes().to_vec());
-                return Err(Refusal { notify: Payload::Notify(notify), failure: None });
+                return Err(Box::new(Refusal { notify: Payload::Notify(notify), failure: None }));
             }
         };
         if considered.choice.without_pfs {
@@ -153,12 +162,12 @@ impl Up {
     }
 
     /// The CHILD SA that REKEY_SA names by the peer's inbound SPI.
-    fn rekeyable(&self, notify: &Notify, ctx: &mut Ctx<'_>) -> Result<ChildId, Refusal> {
+    fn rekeyable(&self, notify: &Notify, ctx: &mut Ctx<'_>) -> Result<ChildId, Box<Refusal>> {
         let spi = notify.child_spi().unwrap_or(0);
         let Some(child) = self.children.values().find(|child| child.spi_out == spi) else {
             // RFC 7296 section 2.25: with the SPI that was not found.
             let notify = Notify::about(ProtocolId::ESP, spi, NotifyType::CHILD_SA_NOT_FOUND);
-            return Err(Refusal { notify: Payload::Notify(notify), failure: None });
+            return Err(Box::new(Refusal { notify: Payload::Notify(notify), failure: None }));
         };
         // RFC 7296 section 2.25.1: one we are closing cannot be rekeyed.
         match child.phase {
@@ -168,8 +177,11 @@ impl Up {
     }
 
     /// RFC 7296 section 2.25.2: not while the IKE SA itself is being rekeyed or closed.
-    fn may_create(&self, ctx: &mut Ctx<'_>) -> Result<(), Refusal> {
-        if self.phase != Phase::Current || matches!(self.task, Some(Task::Ike(_))) || self.peer_rekey.is_some() {
+    fn may_create(&self, ctx: &mut Ctx<'_>) -> Result<(), Box<Refusal>> {
+        if self.phase != Phase::Current
+            || matches!(self.task, Some(Task::Ike(_)))
+            || self.peer_rekey.is_some()
+        {
             return Err(temporary(ctx));
         }
         if self.children.len() >= ctx.core.limits.children {
@@ -200,6 +212,20 @@ impl Up {
         }
     }
 
+    /// A peer that asks for what it has has lost it: those with the same selectors go, unless both ends were making
+    /// one at the same time, which the nonces settle.
+    fn outdate(&mut self, new: ChildId, ctx: &Ctx<'_>) {
+        let Some(made) = self.children.get(&new).filter(|_| !matches!(self.task, Some(Task::Child(_))))
+        else {
+            return;
+        };
+        let same = |one: &Child| one.local_ts == made.local_ts && one.remote_ts == made.remote_ts;
+        let others = self.children.values().filter(|one| one.id != new && one.is_installed() && same(one));
+        for old in others.map(|one| one.id).collect::<Vec<_>>() {
+            self.replaced_by_peer(old, ctx);
+        }
+    }
+
     fn finish_child(
         &mut self,
         serving: ServingChild,
@@ -220,14 +246,15 @@ impl Up {
         let agreed = Agreed { spi_in, answer: answer.agreed, keys, role: Role::Responder, replaces };
         let child = self.install(agreed, shell, ctx);
         self.resolve_collision(spi_in, child);
-        if let Some(old) = replaces {
-            self.replaced_by_peer(old, ctx);
+        match replaces {
+            Some(old) => self.replaced_by_peer(old, ctx),
+            None => self.outdate(child, ctx),
         }
         shell.answer(&mut self.channel, &header, path, &answer.payloads, ctx);
     }
 }
 
-fn temporary(ctx: &mut Ctx<'_>) -> Refusal {
+fn temporary(ctx: &mut Ctx<'_>) -> Box<Refusal> {
     ctx.count(Counter::TemporaryFailure);
     refusal(NotifyType::TEMPORARY_FAILURE, None)
 }

@@ -67,16 +67,19 @@ impl Up {
     fn deleted_by_peer(&mut self, delete: &Delete, ctx: &mut Ctx<'_>) -> Vec<u32> {
         let mut spis = Vec::new();
         for spi in &delete.spis {
-            let Some((id, child)) = self.children.iter().find(|(_, child)| child.spi_out == *spi) else { continue };
+            let Some((id, child)) = self.children.iter().find(|(_, child)| child.spi_out == *spi) else {
+                continue;
+            };
             let (id, spi_in, phase, linger) = (*id, child.spi_in, child.phase, child.linger);
             let reason = match phase {
-                ChildPhase::Installed | ChildPhase::Rekeying if self.is_redundant(id) => DownReason::Redundant,
+                ChildPhase::Installed | ChildPhase::Rekeying if self.is_redundant(id) => {
+                    DownReason::Redundant
+                }
                 ChildPhase::Installed | ChildPhase::Rekeying => DownReason::PeerDeleted,
                 ChildPhase::Replaced => DownReason::Rekeyed,
                 ChildPhase::Closing(reason) => reason,
             };
-            let ours_in_flight =
-                matches!(&self.task, Some(Task::DeleteChild(child)) if *child == id);
+            let ours_in_flight = matches!(&self.task, Some(Task::DeleteChild(child)) if *child == id);
             if !ours_in_flight {
                 spis.push(spi_in);
             }
@@ -144,7 +147,9 @@ impl Up {
         let Some(known) = self.children.get(&child) else { return };
         let (linger, reason) = match known.phase {
             ChildPhase::Closing(reason) => (known.linger, reason),
-            ChildPhase::Installed | ChildPhase::Rekeying | ChildPhase::Replaced => (known.linger, DownReason::Commanded),
+            ChildPhase::Installed | ChildPhase::Rekeying | ChildPhase::Replaced => {
+                (known.linger, DownReason::Commanded)
+            }
         };
         self.remove_child(child, reason, linger, ctx);
     }

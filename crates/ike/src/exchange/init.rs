@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use crypto::{Group, KeyPair, Secret};
-use ike_wire::{
-    ExchangeType, IkeSpi, KeGroup, KeyExchange, Notify, NotifyType, Payload, encode,
-};
+use ike_wire::{ExchangeType, IkeSpi, KeGroup, KeyExchange, Notify, NotifyType, Payload, encode};
 
 use super::body::{Body, bare, refused, wanted_group};
 use crate::config::{ConnId, Connection, Path};
@@ -55,7 +53,12 @@ const MAX_RETRIES: u8 = 6;
 
 impl Initiating {
     /// Begins a dial. `None` when the connection names no group at all.
-    pub(crate) fn start(conn: ConnId, config: Arc<Connection>, path: Path, ctx: &mut Ctx<'_>) -> Option<IkeSa> {
+    pub(crate) fn start(
+        conn: ConnId,
+        config: Arc<Connection>,
+        path: Path,
+        ctx: &mut Ctx<'_>,
+    ) -> Option<IkeSa> {
         let group = *config.ike_proposals.iter().flat_map(|one| &one.groups).next()?;
         let (id, spi) = (ctx.core.ike_id(), IkeSpi(ctx.core.ike_spi()));
         let shell = Shell::new(id, Role::Initiator, (spi, IkeSpi::ZERO), path, ctx.now);
@@ -82,7 +85,9 @@ impl Initiating {
         ctx: &mut Ctx<'_>,
     ) -> State {
         match (std::mem::replace(&mut self.stage, InitStage::Generating(done)), outcome) {
-            (InitStage::Generating(work), WorkOutcome::Pair(pair)) if work == done => self.send(shell, pair, ctx),
+            (InitStage::Generating(work), WorkOutcome::Pair(pair)) if work == done => {
+                self.send(shell, pair, ctx)
+            }
             (InitStage::Agreeing(work, reply), WorkOutcome::Shared(shared)) if work == done => {
                 self.authenticate(shell, *reply, &shared, ctx)
             }
@@ -122,7 +127,12 @@ impl Initiating {
         State::Initiating(self)
     }
 
-    pub(crate) fn handle(mut self: Box<Self>, shell: &mut Shell, message: Opened, ctx: &mut Ctx<'_>) -> State {
+    pub(crate) fn handle(
+        mut self: Box<Self>,
+        shell: &mut Shell,
+        message: Opened,
+        ctx: &mut Ctx<'_>,
+    ) -> State {
         let Ok(payloads) = &message.payloads else { return State::Initiating(self) };
         let body = Body(payloads);
         let InitStage::Sent { pair, request } = self.stage else { return State::Initiating(self) };
@@ -183,20 +193,28 @@ impl Initiating {
         State::Initiating(self)
     }
 
-    fn accept(mut self: Box<Self>, shell: &mut Shell, message: &Opened, body: Body<'_>, ctx: &mut Ctx<'_>) -> State {
+    fn accept(
+        mut self: Box<Self>,
+        shell: &mut Shell,
+        message: &Opened,
+        body: Body<'_>,
+        ctx: &mut Ctx<'_>,
+    ) -> State {
         let (Some(sa), Some(ke), Some(nr)) = (body.sa(), body.ke(), body.nonce()) else {
             return self.fail(Failure::Misbehaved(Misbehaviour::MissingPayload), ctx);
         };
         let spi_r = message.header.responder_spi;
         let chosen = check_ike(sa, &self.config.ike_proposals);
-        let Some((suite, _)) = chosen.filter(|(suite, _)| suite.group == self.group && ke.group.0 == self.group.iana())
+        let Some((suite, _)) =
+            chosen.filter(|(suite, _)| suite.group == self.group && ke.group.0 == self.group.iana())
         else {
             return self.fail(Failure::Misbehaved(Misbehaviour::SuiteNotOffered), ctx);
         };
         if spi_r.is_zero() {
             return self.fail(Failure::Misbehaved(Misbehaviour::BadField), ctx);
         }
-        let InitStage::Sent { pair, request } = std::mem::replace(&mut self.stage, InitStage::Generating(WorkId(0)))
+        let InitStage::Sent { pair, request } =
+            std::mem::replace(&mut self.stage, InitStage::Generating(WorkId(0)))
         else {
             return State::Initiating(self);
         };
@@ -217,7 +235,7 @@ impl Initiating {
         State::Initiating(self)
     }
 
-    fn authenticate(self: Box<Self>, shell: &mut Shell, reply: Reply, shared: &Secret, ctx: &mut Ctx<'_>) -> State {
+    fn authenticate(self, shell: &mut Shell, reply: Reply, shared: &Secret, ctx: &mut Ctx<'_>) -> State {
         let with = Ingredients { ni: &self.ni, nr: &reply.nr, spi_i: shell.spi_i, spi_r: shell.spi_r };
         let seed = SkeySeed::first(reply.suite, shared, &with);
         let Ok(keys) = seed.expand(Role::Initiator, &with, ctx.core.random()) else {
@@ -230,7 +248,7 @@ impl Initiating {
         auth::start(shell, self.conn, self.config, self.ni, reply, keys, ctx)
     }
 
-    fn fail(self: Box<Self>, failure: Failure, ctx: &mut Ctx<'_>) -> State {
+    fn fail(&self, failure: Failure, ctx: &mut Ctx<'_>) -> State {
         ctx.failed(self.conn, failure);
         State::Closed
     }

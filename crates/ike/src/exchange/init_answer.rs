@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use crypto::Secret;
-use ike_wire::{
-    Header, IkeSpi, KeGroup, KeyExchange, NotifyType, Payload, SecurityAssociation, encode,
-};
+use ike_wire::{Header, IkeSpi, KeGroup, KeyExchange, NotifyType, Payload, SecurityAssociation, encode};
 
 use super::body::{Body, bare};
 use crate::config::{ConnId, Encapsulation, Path};
@@ -64,7 +62,8 @@ impl Answering {
         let body = accepted.body;
         let is_nat = |payload: &&Payload| match payload {
             Payload::Notify(notify) => {
-                [NotifyType::NAT_DETECTION_SOURCE_IP, NotifyType::NAT_DETECTION_DESTINATION_IP].contains(&notify.kind)
+                [NotifyType::NAT_DETECTION_SOURCE_IP, NotifyType::NAT_DETECTION_DESTINATION_IP]
+                    .contains(&notify.kind)
             }
             _ => false,
         };
@@ -99,13 +98,16 @@ impl Answering {
             WorkOutcome::BadPublicValue | WorkOutcome::Pair(_) | WorkOutcome::Shared(_) => {
                 ctx.count(Counter::BadBody);
                 let failure = Failure::BadPublicValue(self.suite.group);
-                ctx.core.note_stranger(Note::Refused { remote: shell.path.remote, claimed: None, failure }, ctx.now);
+                ctx.core.note_stranger(
+                    Note::Refused { remote: shell.path.remote, claimed: None, failure },
+                    ctx.now,
+                );
                 State::Closed
             }
         }
     }
 
-    fn respond(self: Box<Self>, shell: &mut Shell, public: Vec<u8>, shared: &Secret, ctx: &mut Ctx<'_>) -> State {
+    fn respond(self, shell: &mut Shell, public: Vec<u8>, shared: &Secret, ctx: &mut Ctx<'_>) -> State {
         let nr = ctx.core.nonce();
         let spis = (shell.spi_i, shell.spi_r);
         let mut payloads = vec![

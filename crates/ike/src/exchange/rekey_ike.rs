@@ -59,13 +59,28 @@ impl Up {
         self.start_ike_with(offer, allowed, shell, ctx);
     }
 
-    fn start_ike_with(&mut self, offer: Vec<IkeProposal>, in_use_only: bool, shell: &Shell, ctx: &mut Ctx<'_>) {
+    fn start_ike_with(
+        &mut self,
+        offer: Vec<IkeProposal>,
+        in_use_only: bool,
+        shell: &Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
         let Some(group) = offer.iter().flat_map(|one| one.groups.iter().copied()).next() else { return };
         let seed = ctx.core.secret_seed();
         let stage = Stage::Generating(ctx.core.work(shell.id, Work::Generate { group, seed }));
         let (spi, ni) = (IkeSpi(ctx.core.ike_spi()), ctx.core.nonce());
-        let task =
-            IkeTask { spi, group, ni, offer, in_use_only, regrouped: false, stage, reply: None, shared: None };
+        let task = IkeTask {
+            spi,
+            group,
+            ni,
+            offer,
+            in_use_only,
+            regrouped: false,
+            stage,
+            reply: None,
+            shared: None,
+        };
         self.task = Some(Task::Ike(Box::new(task)));
     }
 
@@ -95,11 +110,15 @@ impl Up {
                 task.shared = Some(shared);
                 self.task = Some(Task::Ike(task));
             }
-            (Stage::Agreeing(_), WorkOutcome::Shared(shared)) => self.complete_ike(*task, &shared, shell, ctx),
+            (Stage::Agreeing(_), WorkOutcome::Shared(shared)) => {
+                self.complete_ike(*task, &shared, shell, ctx)
+            }
             (Stage::Agreeing(_), WorkOutcome::BadPublicValue) => {
                 self.ike_failed(Failure::BadPublicValue(task.group), RETRY, shell, ctx);
             }
-            (Stage::Generating(_) | Stage::Agreeing(_) | Stage::Sent(_), _) => self.task = Some(Task::Ike(task)),
+            (Stage::Generating(_) | Stage::Agreeing(_) | Stage::Sent(_), _) => {
+                self.task = Some(Task::Ike(task))
+            }
         }
     }
 
@@ -146,14 +165,16 @@ impl Up {
         let Some(reply) = task.reply else { return };
         let with = Ingredients { ni: &task.ni, nr: &reply.nr, spi_i: task.spi, spi_r: reply.spi };
         let (id, suite) = (ctx.core.ike_id(), reply.suite);
-        let made = self.make_successor(Successor { id, role: Role::Initiator, suite, shared, with }, shell, ctx);
+        let made =
+            self.make_successor(Successor { id, role: Role::Initiator, suite, shared, with }, shell, ctx);
         let Some((mut new_shell, mut new)) = made else {
             return self.ike_failed(Failure::Abandoned, RETRY, shell, ctx);
         };
         // RFC 7296 section 2.8.2: as with CHILD SAs, the one made with the lowest nonce is closed by who made it.
         let ours = task.ni.as_slice().min(reply.nr.as_slice());
         let peer = self.peer_rekey.take();
-        let lost = self.phase != Phase::Current || peer.as_ref().is_some_and(|peer| ours < peer.low.as_slice());
+        let lost =
+            self.phase != Phase::Current || peer.as_ref().is_some_and(|peer| ours < peer.low.as_slice());
         if lost {
             new.delete_ike(DownReason::Redundant, &mut new_shell, ctx);
         }
@@ -199,7 +220,8 @@ impl Up {
         match notify.kind {
             NotifyType::INVALID_KE_PAYLOAD => {
                 let wanted = wanted_group(notify).unwrap_or(0);
-                let ours: Vec<Group> = self.config.ike_proposals.iter().flat_map(|one| one.groups.clone()).collect();
+                let ours: Vec<Group> =
+                    self.config.ike_proposals.iter().flat_map(|one| one.groups.clone()).collect();
                 let group = Group::from_iana(wanted).filter(|group| ours.contains(group) && !task.regrouped);
                 let Some(group) = group else {
                     return self.ike_failed(Failure::InvalidKe { wanted, ours }, RETRY, shell, ctx);
@@ -218,7 +240,8 @@ impl Up {
             }
             NotifyType::NO_PROPOSAL_CHOSEN => {
                 let ours = task.offer.iter().map(ToString::to_string).collect();
-                let lists = NoProposal { exchange: Exchange::RekeyIke, by_peer: true, ours, theirs: Vec::new() };
+                let lists =
+                    NoProposal { exchange: Exchange::RekeyIke, by_peer: true, ours, theirs: Vec::new() };
                 self.ike_failed(Failure::NoProposal(Box::new(lists)), RETRY, shell, ctx);
             }
             NotifyType::TEMPORARY_FAILURE => {

@@ -30,7 +30,14 @@ pub(crate) struct ServingIke {
 
 impl Up {
     /// The peer's request.
-    pub(crate) fn serve_ike(&mut self, body: Body<'_>, header: Header, path: Path, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+    pub(crate) fn serve_ike(
+        &mut self,
+        body: Body<'_>,
+        header: Header,
+        path: Path,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
         if let Err(notify) = self.begin_ike(body, header, path, shell, ctx) {
             shell.answer(&mut self.channel, &header, path, &[notify], ctx);
         }
@@ -55,7 +62,8 @@ impl Up {
         let group = Group::from_iana(ke.group.0);
         let Some(choice) = choose_ike(sa, &self.config.ike_proposals, group, &spi_r.to_bytes()) else {
             let ours = self.config.ike_proposals.iter().map(ToString::to_string).collect();
-            let lists = NoProposal { exchange: Exchange::RekeyIke, by_peer: false, ours, theirs: describe(sa) };
+            let lists =
+                NoProposal { exchange: Exchange::RekeyIke, by_peer: false, ours, theirs: describe(sa) };
             ctx.failed(self.conn, Failure::NoProposal(Box::new(lists)));
             return Err(bare(NotifyType::NO_PROPOSAL_CHOSEN));
         };
@@ -72,7 +80,8 @@ impl Up {
         let (seed, peer) = (ctx.core.secret_seed(), ke.data.clone());
         let work = ctx.core.work(shell.id, Work::Respond { group: chosen, seed, peer });
         let ni = ni.clone();
-        self.serving_ike = Some(Box::new(ServingIke { work, header, path, choice, new, spi_i, spi_r, ni, nr }));
+        self.serving_ike =
+            Some(Box::new(ServingIke { work, header, path, choice, new, spi_i, spi_r, ni, nr }));
         Ok(())
     }
 
@@ -81,7 +90,10 @@ impl Up {
     fn must_wait(&self) -> bool {
         let busy = matches!(self.task, Some(Task::Child(_) | Task::DeleteChild(_) | Task::DeleteIke));
         let serving = self.serving_child.is_some() || self.serving_ike.is_some();
-        busy || serving || self.phase != Phase::Current || self.inherits_from.is_some() || self.peer_rekey.is_some()
+        busy || serving
+            || self.phase != Phase::Current
+            || self.inherits_from.is_some()
+            || self.peer_rekey.is_some()
     }
 
     /// The peer is at the same as we. If our request is out, the nonces will decide; if not, the peer's goes first.
@@ -99,7 +111,13 @@ impl Up {
     }
 
     /// The shared secret is there, or could not be made.
-    pub(crate) fn served_ike(&mut self, serving: ServingIke, outcome: WorkOutcome, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+    pub(crate) fn served_ike(
+        &mut self,
+        serving: ServingIke,
+        outcome: WorkOutcome,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
         let ServingIke { header, path, choice, new: id, spi_i, spi_r, ni, nr, .. } = serving;
         let made = match &outcome {
             WorkOutcome::Responded { public, shared } => {

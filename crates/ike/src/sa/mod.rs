@@ -1,5 +1,6 @@
 //! One IKE SA: what holds in every state, and the states.
 
+mod children;
 mod shell;
 mod up;
 mod wants;
@@ -100,9 +101,11 @@ impl IkeSa {
             State::Initiating(state) => Some(state.conn),
             State::Authenticating(state) => Some(state.conn),
             State::Up(up) => Some(up.conn),
-            State::Answering(_) | State::HalfOpen(_) | State::Farewell(_) | State::Lingering(_) | State::Closed => {
-                None
-            }
+            State::Answering(_)
+            | State::HalfOpen(_)
+            | State::Farewell(_)
+            | State::Lingering(_)
+            | State::Closed => None,
         }
     }
 
@@ -134,7 +137,13 @@ impl IkeSa {
     }
 
     /// First half of receiving: everything that needs no knowledge of exchanges. `None`: done with, nothing changed.
-    pub(crate) fn receive(&mut self, path: Path, outer: Outer, datagram: &[u8], ctx: &mut Ctx<'_>) -> Option<Opened> {
+    pub(crate) fn receive(
+        &mut self,
+        path: Path,
+        outer: Outer,
+        datagram: &[u8],
+        ctx: &mut Ctx<'_>,
+    ) -> Option<Opened> {
         let header = outer.header;
         let class = self.shell.window.classify(header.flags.response, header.message_id);
         if class == Received::Stale {
@@ -414,16 +423,23 @@ impl IkeSa {
     }
 
     pub(crate) fn child_status(&self) -> Vec<ChildStatus> {
-        self.up().map(|up| up.children.values().map(|child| child.status(self.id())).collect()).unwrap_or_default()
+        self.up()
+            .map(|up| up.children.values().map(|child| child.status(self.id())).collect())
+            .unwrap_or_default()
     }
 
     /// `None` for one that is over, or that we answer and that has not authenticated.
     pub(crate) fn status(&self) -> Option<IkeStatus> {
         let (state, suite, nat, ids, vendors, fragmentation) = match &self.state {
             State::Initiating(_) => (IkeState::Init, None, None, None, &[][..], false),
-            State::Authenticating(state) => {
-                (IkeState::Auth, Some(state.suite), Some(state.nat), None, &state.vendors[..], state.channel.fragments)
-            }
+            State::Authenticating(state) => (
+                IkeState::Auth,
+                Some(state.suite),
+                Some(state.nat),
+                None,
+                &state.vendors[..],
+                state.channel.fragments,
+            ),
             State::Up(up) => {
                 let ids = Some((up.local_id.clone(), up.remote_id.clone()));
                 let state = match up.phase {

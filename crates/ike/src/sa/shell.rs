@@ -43,7 +43,13 @@ impl Channel {
 }
 
 impl Shell {
-    pub(crate) fn new(id: IkeId, role: Role, (spi_i, spi_r): (IkeSpi, IkeSpi), path: Path, now: Instant) -> Self {
+    pub(crate) fn new(
+        id: IkeId,
+        role: Role,
+        (spi_i, spi_r): (IkeSpi, IkeSpi),
+        path: Path,
+        now: Instant,
+    ) -> Self {
         Self {
             id,
             role,
@@ -86,7 +92,9 @@ impl Shell {
         ctx: &mut Ctx<'_>,
     ) {
         let header = self.request_header(kind);
-        let Some(packets) = channel.crypt.seal(&header, payloads, fragment_size(channel, ctx)) else { return };
+        let Some(packets) = channel.crypt.seal(&header, payloads, fragment_size(channel, ctx)) else {
+            return;
+        };
         self.send(&packets, self.path, ctx);
         self.window.sent_request(packets, exchange, patience, ctx.now);
     }

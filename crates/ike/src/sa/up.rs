@@ -8,16 +8,16 @@ use ike_wire::{ExchangeType, Notify, NotifyType, Payload, ProtocolId};
 
 use super::{Channel, Opened, Shell, Stage, State, Task, Want};
 use crate::auth::Authenticated;
-use crate::child::{Agreed, Child, ChildPhase, too_narrow};
+use crate::child::Child;
 use crate::config::{ConnId, Connection, Encapsulation, Path};
 use crate::core::{Cross, Ctx};
 use crate::counters::Counter;
 use crate::engine::Report;
-use crate::event::{ChildId, ChildUp, DownReason, Event, IkeId, IkeUp, Nat, Role};
+use crate::event::{ChildId, DownReason, Event, IkeId, IkeUp, Nat, Role};
 use crate::exchange::body::Body;
+use crate::exchange::child::RETRY_SOON;
 use crate::exchange::child_answer::ServingChild;
 use crate::exchange::rekey_ike_answer::ServingIke;
-use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::keys::DeriveKey;
 use crate::proposal::IkeSuite;
@@ -100,7 +100,13 @@ impl Up {
     }
 
     /// The successor of one that was authenticated.
-    pub(crate) fn successor(old: &Self, old_id: IkeId, parts: UpParts, shell: &mut Shell, ctx: &mut Ctx<'_>) -> Self {
+    pub(crate) fn successor(
+        old: &Self,
+        old_id: IkeId,
+        parts: UpParts,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) -> Self {
         let mut up = Self::assemble(parts, Some(old_id), shell, ctx);
         up.last_heard = old.last_heard;
         up.told = true;
@@ -171,7 +177,12 @@ impl Up {
     }
 
     /// A message of the peer's.
-    pub(crate) fn handle(mut self: Box<Self>, shell: &mut Shell, message: Opened, ctx: &mut Ctx<'_>) -> State {
+    pub(crate) fn handle(
+        mut self: Box<Self>,
+        shell: &mut Shell,
+        message: Opened,
+        ctx: &mut Ctx<'_>,
+    ) -> State {
         self.last_heard = ctx.now;
         self.arm_liveness(shell, ctx.now);
         self.follow(message.path, shell, ctx);
@@ -191,7 +202,9 @@ impl Up {
         let body = Body(payloads);
         match header.exchange {
             ExchangeType::INFORMATIONAL => return self.answer_inform(body, header, path, shell, ctx),
-            ExchangeType::CREATE_CHILD_SA if asks_for_ike(body) => self.serve_ike(body, header, path, shell, ctx),
+            ExchangeType::CREATE_CHILD_SA if asks_for_ike(body) => {
+                self.serve_ike(body, header, path, shell, ctx)
+            }
             ExchangeType::CREATE_CHILD_SA => self.serve_child(body, header, path, shell, ctx),
             _ => {
                 ctx.count(Counter::Unexpected);
@@ -234,7 +247,8 @@ impl Up {
         } else if let Some(serving) = self.serving_ike.take_if(|serving| serving.work == done) {
             self.served_ike(*serving, outcome, shell, ctx);
         } else {
-            let awaited = |stage: &Stage| matches!(stage, Stage::Generating(id) | Stage::Agreeing(id) if *id == done);
+            let awaited =
+                |stage: &Stage| matches!(stage, Stage::Generating(id) | Stage::Agreeing(id) if *id == done);
             match self.task.take() {
                 Some(Task::Child(task)) if awaited(&task.stage) => self.child_work(task, outcome, shell, ctx),
                 Some(Task::Ike(task)) if awaited(&task.stage) => self.ike_work(task, outcome, shell, ctx),
@@ -263,7 +277,9 @@ impl Up {
         if !self.wants.contains(&want) {
             match want {
                 Want::DeleteIke | Want::DeleteChild(_) => self.wants.push_front(want),
-                Want::CreateChild | Want::RekeyChild(_) | Want::RekeyIke | Want::Liveness => self.wants.push_back(want),
+                Want::CreateChild | Want::RekeyChild(_) | Want::RekeyIke | Want::Liveness => {
+                    self.wants.push_back(want)
+                }
             }
         }
         self.proceed(shell, ctx);
@@ -299,135 +315,21 @@ impl Up {
             Want::DeleteIke => self.start_delete_ike(shell, ctx),
             Want::DeleteChild(child) if current => self.start_delete_child(child, shell, ctx),
             Want::CreateChild if current && !self.has_child() => self.start_child(None, shell, ctx),
+            // The peer may not even have our answer that made it, and would not find it.
+            Want::RekeyChild(child) if current && self.is_unconfirmed(child) => {
+                self.later(want, RETRY_SOON, shell, ctx);
+            }
             Want::RekeyChild(child) if current && self.can_rekey(child) => {
                 self.start_child(Some(child), shell, ctx);
             }
             Want::RekeyIke if current => self.start_ike(shell, ctx),
             Want::Liveness if current => self.start_liveness(shell, ctx),
             // Overtaken by events.
-            Want::DeleteChild(_) | Want::CreateChild | Want::RekeyChild(_) | Want::RekeyIke | Want::Liveness => {}
-        }
-    }
-
-    fn can_rekey(&self, child: ChildId) -> bool {
-        self.children.get(&child).is_some_and(|child| child.phase == ChildPhase::Installed)
-    }
-
-    /// A CHILD SA in use.
-    pub(crate) fn has_child(&self) -> bool {
-        self.children.values().any(Child::is_installed)
-    }
-
-    pub(crate) fn installed_children(&self) -> Vec<ChildId> {
-        self.children.values().filter(|child| child.is_installed()).map(|child| child.id).collect()
-    }
-
-    /// Puts a new CHILD SA into use and tells.
-    pub(crate) fn install(&mut self, agreed: Agreed, shell: &Shell, ctx: &mut Ctx<'_>) -> ChildId {
-        self.put(agreed, false, shell, ctx)
-    }
-
-    /// A CHILD SA of ours that lost against one the peer made at the same time: receive on it, and delete it.
-    pub(crate) fn install_loser(&mut self, agreed: Agreed, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        let child = self.put(agreed, true, shell, ctx);
-        self.close_child(child, DownReason::Redundant, shell, ctx);
-    }
-
-    fn put(&mut self, agreed: Agreed, inbound_only: bool, shell: &Shell, ctx: &mut Ctx<'_>) -> ChildId {
-        let Agreed { spi_in, answer, keys, role, replaces } = agreed;
-        let (id, life) = (ctx.core.child_id(), self.config.child_lifetime);
-        let narrow = too_narrow(&self.config, &answer);
-        let child = Child {
-            id,
-            spi_in,
-            spi_out: answer.spi_out,
-            suite: answer.suite,
-            encap: self.encapsulates(),
-            local_ts: answer.local_ts.clone(),
-            remote_ts: answer.remote_ts.clone(),
-            since: ctx.now,
-            soft: Some(ctx.now + life.soft_after(ctx.core.random_u32())),
-            hard: ctx.now + life.hard,
-            linger: self.config.linger,
-            phase: ChildPhase::Installed,
-            told: false,
-        };
-        ctx.event(Event::ChildUp(Box::new(ChildUp {
-            conn: self.conn,
-            child: id,
-            ike: shell.id,
-            spi_in,
-            spi_out: answer.spi_out,
-            suite: answer.suite.suite,
-            esn: answer.suite.esn,
-            keys,
-            local_ts: answer.local_ts,
-            remote_ts: answer.remote_ts,
-            path: shell.path,
-            encap: child.encap,
-            replaces,
-            role,
-            inbound_only,
-            pfs: answer.suite.group,
-            too_narrow: narrow.clone(),
-            replay_window: self.config.replay_window,
-            bytes: self.config.child_bytes,
-            packets: self.config.child_packets,
-        })));
-        self.children.insert(id, child);
-        if let Some(narrow) = narrow.filter(|_| replaces.is_none()) {
-            ctx.failed(self.conn, Failure::SelectorsTooNarrow(narrow));
-        }
-        id
-    }
-
-    /// The peer's successor of this one is in place; its DELETE is the peer's to send.
-    pub(crate) fn replaced_by_peer(&mut self, old: ChildId, ctx: &Ctx<'_>) {
-        let ours_under_way = matches!(&self.task, Some(Task::Child(task)) if task.old == Some(old));
-        if let Some(child) = self.children.get_mut(&old)
-            && !ours_under_way
-        {
-            child.phase = ChildPhase::Replaced;
-            child.hard = child.hard.min(ctx.now + OWED_DELETE);
-        }
-        self.wants.retain(|want| *want != Want::RekeyChild(old));
-        self.put_off.retain(|want| *want != Want::RekeyChild(old));
-    }
-
-    /// Ends a CHILD SA; the peer is told. One that was rekeyed is told of once the peer has confirmed, so that what
-    /// is still under way on it comes in.
-    pub(crate) fn close_child(&mut self, id: ChildId, reason: DownReason, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        let Some(child) = self.children.get_mut(&id) else { return };
-        child.phase = ChildPhase::Closing(reason);
-        match reason {
-            DownReason::Rekeyed | DownReason::Redundant => {}
-            DownReason::PeerDeleted
-            | DownReason::PeerSilent
-            | DownReason::Lifetime
-            | DownReason::Commanded
-            | DownReason::Reconfigured
-            | DownReason::Replaced
-            | DownReason::PeerLost
-            | DownReason::Misbehaved => {
-                let linger = child.linger;
-                self.tell_child_down(id, reason, linger, ctx);
-            }
-        }
-        self.want(Want::DeleteChild(id), shell, ctx);
-    }
-
-    fn tell_child_down(&mut self, id: ChildId, reason: DownReason, linger: Duration, ctx: &mut Ctx<'_>) {
-        let Some(child) = self.children.get_mut(&id).filter(|child| !child.told) else { return };
-        child.told = true;
-        let spi_in = child.spi_in;
-        ctx.event(Event::ChildDown { conn: self.conn, child: id, spi_in, reason, linger });
-    }
-
-    /// It is gone on both sides.
-    pub(crate) fn remove_child(&mut self, id: ChildId, reason: DownReason, linger: Duration, ctx: &mut Ctx<'_>) {
-        self.tell_child_down(id, reason, linger, ctx);
-        if let Some(child) = self.children.remove(&id) {
-            ctx.core.free_esp_spi(child.spi_in);
+            Want::DeleteChild(_)
+            | Want::CreateChild
+            | Want::RekeyChild(_)
+            | Want::RekeyIke
+            | Want::Liveness => {}
         }
     }
 
@@ -486,36 +388,16 @@ impl Up {
                     self.want(want, shell, ctx);
                 }
             }
-            // The peer owes us a DELETE.
-            Timer::GiveUp => self.delete_ike(DownReason::Rekeyed, shell, ctx),
+            // The peer owes us a DELETE: of one it rekeyed, or of one of two that crossed.
+            Timer::GiveUp if self.told => self.delete_ike(DownReason::Rekeyed, shell, ctx),
+            Timer::GiveUp => self.delete_ike(DownReason::Redundant, shell, ctx),
         }
         true
     }
 
-    pub(crate) fn next_child_timeout(&self) -> Option<Instant> {
-        // Before they are adopted and after they moved there are none.
-        self.children.values().filter_map(Child::next_timeout).min()
-    }
-
-    pub(crate) fn handle_child_timers(&mut self, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        let due = self.children.values().filter(|child| child.next_timeout().is_some_and(|at| at <= ctx.now));
-        let due: Vec<(ChildId, bool, ChildPhase)> =
-            due.map(|child| (child.id, child.hard <= ctx.now, child.phase)).collect();
-        for (id, hard, phase) in due {
-            if hard {
-                let reason = if phase == ChildPhase::Replaced { DownReason::Rekeyed } else { DownReason::Lifetime };
-                self.close_child(id, reason, shell, ctx);
-                continue;
-            }
-            if let Some(child) = self.children.get_mut(&id) {
-                child.soft = None;
-            }
-            self.want(Want::RekeyChild(id), shell, ctx);
-        }
-    }
-
     pub(crate) fn handle_report(&mut self, report: Report, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        let by_spi = |spi: u32| self.children.values().find(|child| child.spi_in == spi).map(|child| child.id);
+        let by_spi =
+            |spi: u32| self.children.values().find(|child| child.spi_in == spi).map(|child| child.id);
         match report {
             Report::Inbound { .. } => {
                 self.last_heard = ctx.now;
@@ -566,7 +448,9 @@ impl Up {
         let wants: Vec<Want> = self.wants.iter().chain(&self.put_off).copied().collect();
         self.wants.retain(|want| *want == Want::DeleteIke);
         self.put_off.clear();
-        let wants = wants.into_iter().filter(|want| !matches!(want, Want::DeleteIke | Want::RekeyIke | Want::Liveness));
+        let wants = wants
+            .into_iter()
+            .filter(|want| !matches!(want, Want::DeleteIke | Want::RekeyIke | Want::Liveness));
         let (children, wants) = (std::mem::take(&mut self.children), wants.collect());
         Estate { children, wants, last_heard: self.last_heard }
     }

@@ -47,4 +47,3 @@ pub(crate) enum Stage {
     /// The answer is here, the shared secret being made.
     Agreeing(WorkId),
 }
-

@@ -162,12 +162,49 @@ fn two_hundred_seeds_of_bad_weather_converge_to_one_child() {
         weather_with_owner(&mut world, Duration::from_secs(200));
         // Not in the middle of a rekeying of their own.
         for _ in 0..20 {
-            if world.hosts.iter().all(|host| host.children.len() == 1 && host.engine.ike_status(CONN).len() == 1) {
+            if world
+                .hosts
+                .iter()
+                .all(|host| host.children.len() == 1 && host.engine.ike_status(CONN).len() == 1)
+            {
                 break;
             }
             world.run_for(Duration::from_secs(3));
         }
         assert!(world.hosts.iter().all(Host::up), "seed {seed}");
+        world.assert_one_child();
+    }
+}
+
+#[test]
+fn rekeying_in_any_weather_loses_no_packet_whoever_starts_it() {
+    for seed in 0..100_u64 {
+        let mut world =
+            if seed % 2 == 0 { World::pair(seed) } else { World::pair_with(seed, pfs) }.established();
+        world.weather = Weather {
+            loss: if seed % 4 < 2 { 0 } else { 200 },
+            twice: 100,
+            delay: Duration::from_millis(5 + seed % 3 * 20),
+            jitter: Duration::from_millis(seed % 5 * 40),
+        };
+        for round in 0..5_u64 {
+            let sides: &[usize] = match (seed + round) % 3 {
+                0 => &[A],
+                1 => &[B],
+                _ => &[A, B],
+            };
+            for side in sides {
+                let command = match (seed / 3 + round) % 4 {
+                    3 => Command::RekeyIke { conn: CONN },
+                    _ => Command::RekeyChild { conn: CONN },
+                };
+                world.command(*side, command);
+            }
+            assert_eq!(world.run_with_traffic(Duration::from_secs(4)), 0, "seed {seed} round {round}");
+        }
+        world.weather = Weather::FAIR;
+        assert_eq!(world.run_with_traffic(Duration::from_secs(60)), 0, "seed {seed}");
+        world.run_for(Duration::from_secs(200));
         world.assert_one_child();
     }
 }

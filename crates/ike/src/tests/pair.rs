@@ -44,6 +44,11 @@ pub(super) struct Host {
     pub(super) children: BTreeMap<ChildId, ChildUp>,
     pub(super) ikes: BTreeMap<IkeId, Path>,
     pub(super) sent: Vec<Transmit>,
+    /// The CHILD SA packets go out on, by the rules that `ChildUp` and `ChildDown` state.
+    pub(super) current: Option<ChildId>,
+    /// Inbound SPIs of CHILD SAs that are down, and until when they are still heard.
+    pub(super) lingering: Vec<(u32, Instant)>,
+    now: Instant,
     /// How long its key exchanges take.
     pub(super) work_delay: Duration,
 }
@@ -115,6 +120,9 @@ impl World {
                 children: BTreeMap::new(),
                 ikes: BTreeMap::new(),
                 sent: Vec::new(),
+                current: None,
+                lingering: Vec::new(),
+                now: start,
                 work_delay: Duration::from_millis(3),
             }
         };
@@ -196,6 +204,7 @@ impl World {
 
     /// Takes all out of an engine, in the order its documentation asks for.
     pub(super) fn drain(&mut self, host: usize) {
+        self.hosts[host].now = self.now;
         while let Some(event) = self.hosts[host].engine.poll_event() {
             self.hosts[host].learn(event);
         }
@@ -302,10 +311,39 @@ impl World {
         }
     }
 
+    /// Runs with a packet each way every 5 ms; gives how many came on an SPI the receiver did not hear.
+    pub(super) fn run_with_traffic(&mut self, time: Duration) -> usize {
+        let (until, mut lost) = (self.now + time, 0);
+        let mut packets: Vec<(Instant, usize, u32)> = Vec::new();
+        while self.now < until {
+            self.run_for(Duration::from_millis(5));
+            for host in [A, B] {
+                let current = self.hosts[host].current.and_then(|id| self.hosts[host].children.get(&id));
+                let Some(spi) = current.map(|up| up.spi_out) else { continue };
+                let jitter =
+                    self.weather.jitter.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX));
+                packets.push((self.now + self.weather.delay + jitter, 1 - host, spi));
+            }
+            let now = self.now;
+            let (due, rest) = packets.into_iter().partition(|(at, ..)| *at <= now);
+            packets = rest;
+            for (_, to, spi) in due {
+                lost += usize::from(!self.hosts[to].hears(spi, now));
+            }
+        }
+        lost
+    }
+
     /// Exactly one CHILD SA at each end, and they are each other's.
     pub(super) fn assert_one_child(&self) {
         let [a, b] = &self.hosts;
-        assert_eq!((a.children.len(), b.children.len()), (1, 1), "\nA: {:#?}\nB: {:#?}", a.story(), b.story());
+        assert_eq!(
+            (a.children.len(), b.children.len()),
+            (1, 1),
+            "\nA: {:#?}\nB: {:#?}",
+            a.story(),
+            b.story()
+        );
         assert_eq!((a.ikes.len(), b.ikes.len()), (1, 1), "\nA: {:#?}\nB: {:#?}", a.story(), b.story());
         for host in &self.hosts {
             assert_eq!(host.engine.child_status(CONN).len(), 1, "{:#?}", host.engine.child_status(CONN));
@@ -343,10 +381,19 @@ impl Host {
             Event::ChildUp(up) => {
                 assert!(self.ikes.contains_key(&up.ike), "a CHILD SA of an unknown IKE SA");
                 assert!(self.children.insert(up.child, (**up).clone()).is_none());
+                let at_once = up.replaces.is_none() || up.role == Role::Initiator || self.current.is_none();
+                if at_once && !up.inbound_only {
+                    self.current = Some(up.child);
+                }
             }
-            Event::ChildDown { child, spi_in, .. } => {
+            Event::ChildDown { child, spi_in, linger, .. } => {
                 let up = self.children.remove(child).expect("down twice, or never up");
                 assert_eq!(up.spi_in, *spi_in);
+                self.lingering.push((*spi_in, self.now + *linger));
+                if self.current == Some(*child) {
+                    self.current =
+                        self.children.values().filter(|up| !up.inbound_only).map(|up| up.child).max();
+                }
             }
             Event::IkeRekeyed { old, new, .. } => {
                 let path = self.ikes.remove(old).expect("rekeyed twice, or never up");
@@ -359,6 +406,17 @@ impl Host {
             Event::Failed { .. } | Event::Note(_) => {}
         }
         self.events.push(event);
+    }
+
+    /// A packet came in on this SPI: is it heard? It may be the sign to move to a successor.
+    fn hears(&mut self, spi: u32, now: Instant) -> bool {
+        let Some(up) = self.children.values().find(|up| up.spi_in == spi) else {
+            return self.lingering.iter().any(|(lingering, until)| *lingering == spi && now <= *until);
+        };
+        if up.replaces.is_some() && up.replaces == self.current && !up.inbound_only {
+            self.current = Some(up.child);
+        }
+        true
     }
 
     /// The one CHILD SA.

@@ -39,7 +39,10 @@ fn no_common_esp_suite_leaves_the_ike_sa_up() {
         assert_eq!(world.hosts[host].ikes.len(), 1);
         assert!(!world.hosts[host].up());
         let failures = world.failures(host);
-        assert!(matches!(&failures[..], [Failure::NoProposal(lists)] if lists.by_peer == (host == A)), "{failures:?}");
+        assert!(
+            matches!(&failures[..], [Failure::NoProposal(lists)] if lists.by_peer == (host == A)),
+            "{failures:?}"
+        );
     }
 }
 
@@ -108,12 +111,16 @@ fn a_peer_with_another_name_is_refused_whoever_dials() {
 #[test]
 fn selectors_without_anything_in_common_are_told_on_both_sides() {
     let world = refused(7, |host, connection| {
-        let (local, remote) = if host == A { ("10.1.0.0/16", "10.2.0.0/16") } else { ("10.3.0.0/16", "10.1.0.0/16") };
+        let (local, remote) =
+            if host == A { ("10.1.0.0/16", "10.2.0.0/16") } else { ("10.3.0.0/16", "10.1.0.0/16") };
         connection.local_ts = vec![local.parse().unwrap()];
         connection.remote_ts = vec![remote.parse().unwrap()];
     });
     assert!(matches!(&world.failures(A)[..], [Failure::TsUnacceptable { by_peer: true, .. }]));
-    assert!(matches!(&world.failures(B)[..], [Failure::TsUnacceptable { by_peer: false, offered: Some(_), .. }]));
+    assert!(matches!(
+        &world.failures(B)[..],
+        [Failure::TsUnacceptable { by_peer: false, offered: Some(_), .. }]
+    ));
     assert!(world.hosts.iter().all(|host| host.ikes.len() == 1 && !host.up()));
 }
 

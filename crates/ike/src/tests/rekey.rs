@@ -129,7 +129,10 @@ fn a_peer_without_pfs_is_followed_only_where_the_connection_says_so() {
             assert_eq!(world.hosts[A].child().pfs, None);
             if !accept {
                 let failed = world.failures(side);
-                assert!(matches!(failed.first(), Some(Failure::NoProposal(lists)) if lists.by_peer), "{failed:?}");
+                assert!(
+                    matches!(failed.first(), Some(Failure::NoProposal(lists)) if lists.by_peer),
+                    "{failed:?}"
+                );
                 let refused = world.failures(1 - side);
                 assert!(matches!(refused.first(), Some(Failure::NoProposal(lists))
                     if !lists.by_peer && !lists.theirs.is_empty() && !lists.ours.is_empty()));
@@ -168,7 +171,10 @@ fn soft_lifetimes_rekey_both_sas_on_their_own_for_a_day() {
     world.run_for(Duration::from_secs(24 * 3600));
     world.assert_one_child();
     let reasons = world.hosts[A].child_reasons();
-    assert!(reasons.iter().all(|reason| matches!(reason, DownReason::Rekeyed | DownReason::Redundant)), "{reasons:?}");
+    assert!(
+        reasons.iter().all(|reason| matches!(reason, DownReason::Rekeyed | DownReason::Redundant)),
+        "{reasons:?}"
+    );
     assert!((24..40).contains(&reasons.len()), "{}", reasons.len());
     assert!(world.hosts[A].count(|event| matches!(event, Event::IkeRekeyed { .. })) >= 6);
 }
@@ -178,7 +184,8 @@ fn a_child_whose_rekeying_is_refused_for_ever_ends_at_its_hard_lifetime() {
     let mut world = World::pair_with(10, |host, connection| {
         let text = if host == A { "aes256-sha256-ecp256" } else { "aes256-sha256" };
         connection.esp_proposals = vec![EspProposal::parse(text).unwrap()];
-        connection.child_lifetime = Lifetime { hard: Duration::from_secs(120), soft: Some(Duration::from_secs(60)) };
+        connection.child_lifetime =
+            Lifetime { hard: Duration::from_secs(120), soft: Some(Duration::from_secs(60)) };
     })
     .established();
     world.run_for(Duration::from_secs(130));

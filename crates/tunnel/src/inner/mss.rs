@@ -36,8 +36,7 @@ pub fn clamp(packet: &mut [u8], inner: &Inner, limit: u16, checksum: Checksum) -
         // An option at an odd place straddles two words of the sum; swapping its octets amounts to the
         // same (RFC 1071 section 2, byte order independence).
         let odd = (at - inner.transport) % 2 == 1;
-        let (old, new) =
-            if odd { (announced.swap_bytes(), limit.swap_bytes()) } else { (announced, limit) };
+        let (old, new) = if odd { (announced.swap_bytes(), limit.swap_bytes()) } else { (announced, limit) };
         put16(packet, inner.transport + 16, checksum::replace(sum, old, new));
     }
     true

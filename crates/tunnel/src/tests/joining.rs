@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::support::*;
+use super::worker::*;
 
 /// IPv4 identifications of packets that may not be fragmented mean nothing (RFC 6864 section 4.1), and
 /// joining does not keep them.

@@ -7,3 +7,4 @@ mod joining;
 mod splitting;
 mod support;
 mod wire;
+mod worker;

@@ -1,0 +1,177 @@
+//! The CHILD SAs of an authenticated IKE SA: put into use, replaced, closed, told of.
+
+use std::time::{Duration, Instant};
+
+use super::up::OWED_DELETE;
+use super::{Shell, Task, Up, Want};
+use crate::child::{Agreed, Child, ChildPhase, too_narrow};
+use crate::core::Ctx;
+use crate::event::{ChildId, ChildUp, DownReason, Event};
+use crate::failure::Failure;
+
+impl Up {
+    pub(super) fn can_rekey(&self, child: ChildId) -> bool {
+        self.children.get(&child).is_some_and(|child| child.phase == ChildPhase::Installed)
+    }
+
+    /// Made by the peer to replace another, which it has not deleted yet.
+    pub(super) fn is_unconfirmed(&self, child: ChildId) -> bool {
+        let old = self.children.get(&child).and_then(|child| child.replaces);
+        old.and_then(|old| self.children.get(&old))
+            .is_some_and(|old| !matches!(old.phase, ChildPhase::Closing(_)))
+    }
+
+    /// A CHILD SA in use.
+    pub(crate) fn has_child(&self) -> bool {
+        self.children.values().any(Child::is_installed)
+    }
+
+    pub(crate) fn installed_children(&self) -> Vec<ChildId> {
+        self.children.values().filter(|child| child.is_installed()).map(|child| child.id).collect()
+    }
+
+    /// Puts a new CHILD SA into use and tells.
+    pub(crate) fn install(&mut self, agreed: Agreed, shell: &Shell, ctx: &mut Ctx<'_>) -> ChildId {
+        self.put(agreed, false, shell, ctx)
+    }
+
+    /// A CHILD SA of ours that lost against one the peer made at the same time: receive on it, and delete it.
+    pub(crate) fn install_loser(&mut self, agreed: Agreed, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let child = self.put(agreed, true, shell, ctx);
+        self.close_child(child, DownReason::Redundant, shell, ctx);
+    }
+
+    fn put(&mut self, agreed: Agreed, inbound_only: bool, shell: &Shell, ctx: &mut Ctx<'_>) -> ChildId {
+        let Agreed { spi_in, answer, keys, role, replaces } = agreed;
+        let (id, life) = (ctx.core.child_id(), self.config.child_lifetime);
+        let narrow = too_narrow(&self.config, &answer);
+        let child = Child {
+            id,
+            spi_in,
+            spi_out: answer.spi_out,
+            suite: answer.suite,
+            encap: self.encapsulates(),
+            local_ts: answer.local_ts.clone(),
+            remote_ts: answer.remote_ts.clone(),
+            since: ctx.now,
+            soft: Some(ctx.now + life.soft_after(ctx.core.random_u32())),
+            hard: ctx.now + life.hard,
+            linger: self.config.linger,
+            phase: ChildPhase::Installed,
+            told: false,
+            replaces,
+        };
+        ctx.event(Event::ChildUp(Box::new(ChildUp {
+            conn: self.conn,
+            child: id,
+            ike: shell.id,
+            spi_in,
+            spi_out: answer.spi_out,
+            suite: answer.suite.suite,
+            esn: answer.suite.esn,
+            keys,
+            local_ts: answer.local_ts,
+            remote_ts: answer.remote_ts,
+            path: shell.path,
+            encap: child.encap,
+            replaces,
+            role,
+            inbound_only,
+            pfs: answer.suite.group,
+            too_narrow: narrow.clone(),
+            replay_window: self.config.replay_window,
+            bytes: self.config.child_bytes,
+            packets: self.config.child_packets,
+        })));
+        self.children.insert(id, child);
+        if let Some(narrow) = narrow.filter(|_| replaces.is_none()) {
+            ctx.failed(self.conn, Failure::SelectorsTooNarrow(narrow));
+        }
+        id
+    }
+
+    /// The peer's successor of this one is in place; its DELETE is the peer's to send.
+    pub(crate) fn replaced_by_peer(&mut self, old: ChildId, ctx: &Ctx<'_>) {
+        let ours_under_way = matches!(&self.task, Some(Task::Child(task)) if task.old == Some(old));
+        if let Some(child) = self.children.get_mut(&old)
+            && !ours_under_way
+        {
+            child.phase = ChildPhase::Replaced;
+            child.hard = child.hard.min(ctx.now + OWED_DELETE);
+        }
+        self.wants.retain(|want| *want != Want::RekeyChild(old));
+        self.put_off.retain(|want| *want != Want::RekeyChild(old));
+    }
+
+    /// Ends a CHILD SA; the peer is told. One that was rekeyed is told of once the peer has confirmed, so that what
+    /// is still under way on it comes in.
+    pub(crate) fn close_child(
+        &mut self,
+        id: ChildId,
+        reason: DownReason,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let Some(child) = self.children.get_mut(&id) else { return };
+        child.phase = ChildPhase::Closing(reason);
+        match reason {
+            DownReason::Rekeyed | DownReason::Redundant => {}
+            DownReason::PeerDeleted
+            | DownReason::PeerSilent
+            | DownReason::Lifetime
+            | DownReason::Commanded
+            | DownReason::Reconfigured
+            | DownReason::Replaced
+            | DownReason::PeerLost
+            | DownReason::Misbehaved => {
+                let linger = child.linger;
+                self.tell_child_down(id, reason, linger, ctx);
+            }
+        }
+        self.want(Want::DeleteChild(id), shell, ctx);
+    }
+
+    fn tell_child_down(&mut self, id: ChildId, reason: DownReason, linger: Duration, ctx: &mut Ctx<'_>) {
+        let Some(child) = self.children.get_mut(&id).filter(|child| !child.told) else { return };
+        child.told = true;
+        let spi_in = child.spi_in;
+        ctx.event(Event::ChildDown { conn: self.conn, child: id, spi_in, reason, linger });
+    }
+
+    /// It is gone on both sides.
+    pub(crate) fn remove_child(
+        &mut self,
+        id: ChildId,
+        reason: DownReason,
+        linger: Duration,
+        ctx: &mut Ctx<'_>,
+    ) {
+        self.tell_child_down(id, reason, linger, ctx);
+        if let Some(child) = self.children.remove(&id) {
+            ctx.core.free_esp_spi(child.spi_in);
+        }
+    }
+
+    pub(crate) fn next_child_timeout(&self) -> Option<Instant> {
+        // Before they are adopted and after they moved there are none.
+        self.children.values().filter_map(Child::next_timeout).min()
+    }
+
+    pub(crate) fn handle_child_timers(&mut self, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let due = self.children.values().filter(|child| child.next_timeout().is_some_and(|at| at <= ctx.now));
+        let due: Vec<(ChildId, bool, ChildPhase)> =
+            due.map(|child| (child.id, child.hard <= ctx.now, child.phase)).collect();
+        for (id, hard, phase) in due {
+            if hard {
+                let reason =
+                    if phase == ChildPhase::Replaced { DownReason::Rekeyed } else { DownReason::Lifetime };
+                self.close_child(id, reason, shell, ctx);
+                continue;
+            }
+            if let Some(child) = self.children.get_mut(&id) {
+                child.soft = None;
+            }
+            self.want(Want::RekeyChild(id), shell, ctx);
+        }
+    }
+}
