@@ -32,17 +32,19 @@ use crate::{logging, start};
 
 type Failure = Box<dyn std::error::Error>;
 
+/// The file is wrong, and stays so until someone changes it (sysexits.h): the unit does not try again.
+const EX_CONFIG: u8 = 78;
+
 /// Runs until told to stop.
 pub(crate) fn run(file: &Path) -> ExitCode {
     let plan = match start::load(file) {
         Ok(plan) => plan,
         Err(errors) => {
             eprintln!("{errors}");
-            return ExitCode::FAILURE;
+            return ExitCode::from(EX_CONFIG);
         }
     };
     let recent = logging::start(plan.gateway.log);
-    start::confine();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -80,6 +82,8 @@ async fn serve(file: &Path, plan: config::Plan, recent: logging::Recent) -> Resu
     let path = plan.control.socket.clone();
     let (_socket, asked) =
         control::open(&path).map_err(|error| format!("control socket {}: {error}", path.display()))?;
+    // The socket's group was given to it, which takes a power that is not needed again.
+    start::confine();
     let mark = (plan.routes.table != Routes::MAIN).then_some(OUTER_MARK);
     let Sockets { ike, workers, sender, notes, views } = sockets::open(worker_count(), mark)?;
     for note in notes {

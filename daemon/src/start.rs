@@ -31,11 +31,15 @@ fn read(path: &Path) -> std::io::Result<Zeroizing<String>> {
     Ok(text)
 }
 
-/// No core files with keys in them, and no more power than the work needs.
-pub(crate) fn confine() {
+/// No core files with keys in them: before there is any.
+pub(crate) fn keep_out_of_cores() {
     if let Err(error) = privilege::no_core_dumps() {
         tracing::warn!(%error, "core dumps cannot be switched off");
     }
+}
+
+/// No more power than the work needs; before any thread is started, which would keep it.
+pub(crate) fn confine() {
     if let Err(error) = privilege::keep_only(&privilege::Capability::DAEMON) {
         tracing::warn!(%error, "capabilities cannot be given up");
     }

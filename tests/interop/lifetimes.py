@@ -14,10 +14,10 @@ from lab.traffic import Probe, lossless
 from .stand import Stand
 
 LIMITS = {
-    "time": {"esp": {"lifetime": "6s"}},
+    "time": {"esp": {"lifetime": "10s"}},
     "packets": {"esp": {"lifetime_packets": 5000}},
     "bytes": {"esp": {"lifetime_bytes": 1_000_000}},
-    "ike": {"ike": {"lifetime": "8s"}},
+    "ike": {"ike": {"lifetime": "10s"}},
 }
 
 ALONE = True
@@ -45,7 +45,7 @@ def run(lab, cell):
                 full = sa[way]["packets"] if cell == "packets" else sa[way]["bytes"] if cell == "bytes" else 0
                 limit = LIMITS[cell].get("esp", {}).get(f"lifetime_{cell}", 0)
                 expect(full <= limit or not limit, f"an SA carried {full} {cell} of {limit}")
-            expect(cell != "time" or sa["age"] <= 6 + 5, f"an SA lives {sa['age']} s")
+            expect(cell != "time" or sa["age"] <= 10 + 6, f"an SA lives {sa['age']} s")
     expect(len(seen) >= 4, f"only {len(seen) - 1} successors within a minute")
     step(f"{len(seen) - 1} successors")
     there, back = lossless(probe)

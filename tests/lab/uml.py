@@ -34,8 +34,11 @@ def prepare_modules():
 class Uml:
     """A guest, seen as a host: `run`, `spawn`, `ip`, `sysctl` as a namespace has them."""
 
-    def __init__(self, lab, ns, name, taps, memory="320M", root="/", modules=True):
-        """Boots in namespace `ns`; `taps` are TAP devices there and become vec0, vec1, ..."""
+    def __init__(self, lab, ns, name, taps, memory="320M", root="/", modules=True, init=AGENT):
+        """Boots in namespace `ns`; `taps` are TAP devices there and become vec0, vec1, ...
+
+        With an `init` of its own, that program starts the agent.
+        """
         if not shutil.which("linux.uml"):
             raise NotAvailable("package user-mode-linux is not installed")
         prepare_modules()
@@ -50,7 +53,7 @@ class Uml:
         self.process: Process = lab.spawn(
             f"uml-{name}",
             ["ip", "netns", "exec", ns.name, "linux.uml", f"mem={memory}", "root=/dev/root", "rootfstype=hostfs",
-             f"rootflags={root}", "rw", f"init={AGENT}", f"uml_dir={self.work}", f"umid={name}", *cards,
+             f"rootflags={root}", "rw", f"init={init}", f"uml_dir={self.work}", f"umid={name}", *cards,
              "con=null", "con0=fd:0,fd:1", f"ssl0=fd:{to_guest_r},fd:{from_guest_w}", "quiet"],
             pass_fds=(to_guest_r, from_guest_w), env={**os.environ, "TMPDIR": "/dev/shm"},
         )
@@ -59,7 +62,10 @@ class Uml:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         lab.on_close(self.close)
-        self._answer(0, 30)  # the agent's hello
+        self._answer(0, 30 if init == AGENT else 90)  # the agent's hello
+        self._settle(modules)
+
+    def _settle(self, modules):
         if modules:
             self.run(["modprobe", "-a", *KERNEL_MODULES], timeout=30)
         self.sysctl("net.ipv4.conf.all.rp_filter", 0)

@@ -23,6 +23,8 @@ use crate::underlay::Underlay;
 const AUDIT: Duration = Duration::from_secs(60);
 /// How often the IKE engine hears which peers sent: well below any liveness delay.
 const LIVENESS: Duration = Duration::from_secs(1);
+/// How long a BGP session's last word has on its way out.
+const LAST_WORD: Duration = Duration::from_millis(200);
 /// How long a stop waits for the peers' answers.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -35,6 +37,15 @@ pub struct Facts {
     pub sockets: Vec<control::view::Socket>,
     /// Drops of the datapath, by reason.
     pub drops: Vec<control::view::NamedCount>,
+}
+
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug)]
+enum Stopping {
+    /// The sessions have ended; their last words are on their way.
+    Sessions { until: Instant },
+    /// The tunnels are ending.
+    Tunnels { until: Instant },
 }
 
 /// The whole gateway.
@@ -68,7 +79,7 @@ pub struct Gateway {
     pub(crate) reload_error: Option<String>,
     next_audit: Instant,
     next_liveness: Instant,
-    stopping: Option<Instant>,
+    stopping: Option<Stopping>,
     stopped: bool,
 }
 
@@ -169,7 +180,9 @@ impl Gateway {
         consider(self.ike.poll_timeout());
         consider(self.speaker.poll_timeout());
         consider(self.fib.next_retry());
-        consider(self.stopping);
+        consider(self.stopping.map(|stopping| match stopping {
+            Stopping::Sessions { until } | Stopping::Tunnels { until } => until,
+        }));
         consider(self.tunnels.values().any(Tunnel::carries).then_some(self.next_liveness));
         for tunnel in self.tunnels.values() {
             consider(tunnel.children.next_expiry());
@@ -240,13 +253,13 @@ impl Gateway {
         }
         self.publish();
         self.note_fates(now);
+        self.finish_stop(now);
         if self.kernel_known {
             let batch = self.fib.reconcile(now);
             if !batch.is_empty() {
                 self.effects.push_back(Effect::Routes(batch));
             }
         }
-        self.finish_stop(now);
     }
 
     /// Events first, so that keys are in the table before the peer learns that it may use them.
@@ -287,24 +300,37 @@ impl Gateway {
         }
     }
 
+    /// Sessions first: their last word still has to go through the tunnels.
     fn stop(&mut self, now: Instant) {
         if self.stopping.is_some() {
             return;
         }
-        self.stopping = Some(now + STOP_PATIENCE);
         self.close_sessions(now);
+        self.stopping = Some(Stopping::Sessions { until: now + LAST_WORD });
+    }
+
+    fn stop_tunnels(&mut self, now: Instant) {
         for id in self.tunnel_ids() {
             self.ike.handle_command(ike::Command::Terminate { conn: ike::ConnId(id.0) }, now);
         }
+        self.drain_ike(now);
         self.forget_all_routes();
+        self.stopping = Some(Stopping::Tunnels { until: now + STOP_PATIENCE });
     }
 
     /// Ends once the peers have answered or patience is over, and the kernel holds nothing of ours.
     fn finish_stop(&mut self, now: Instant) {
-        let Some(patience) = self.stopping else { return };
+        let until = match self.stopping {
+            None => return,
+            Some(Stopping::Sessions { until }) if until > now => return,
+            Some(Stopping::Sessions { .. }) => {
+                self.stop_tunnels(now);
+                return;
+            }
+            Some(Stopping::Tunnels { until }) => until,
+        };
         let quiet = self.tunnel_ids().iter().all(|id| self.ike.ike_status(ike::ConnId(id.0)).is_empty());
-        let done = (quiet && self.fib.is_settled()) || patience <= now;
-        if !done || self.stopped {
+        if self.stopped || !(until <= now || quiet && self.fib.is_settled()) {
             return;
         }
         self.stopped = true;

@@ -24,8 +24,8 @@ pub(crate) struct Neighbor {
     pub(crate) tunnel: Option<TunnelId>,
     /// Why its session is down; kept until it is up.
     pub(crate) why: Option<Why>,
-    /// Is its transport there?
-    pub(crate) transport: bool,
+    /// Has it told all it knows since we started?
+    pub(crate) converged: bool,
 }
 
 impl Neighbor {
@@ -40,8 +40,7 @@ impl Gateway {
         self.next_neighbor += 1;
         let tunnel = plan.session.tunnel.as_ref().and_then(|name| self.tunnel_named(name));
         self.speaker.upsert_neighbor(id, plan.session.clone(), now);
-        let transport = tunnel.is_none();
-        self.neighbors.insert(id, Neighbor { plan, tunnel, why: None, transport });
+        self.neighbors.insert(id, Neighbor { plan, tunnel, why: None, converged: false });
         match tunnel {
             // Its tunnel may be up already when the file was changed under it.
             Some(tunnel) => {
@@ -72,16 +71,10 @@ impl Gateway {
     }
 
     pub(crate) fn session_transport_up(&mut self, id: NeighborId, now: Instant) {
-        if let Some(neighbor) = self.neighbors.get_mut(&id) {
-            neighbor.transport = true;
-        }
         self.speaker.transport_up(id, now);
     }
 
     pub(crate) fn session_transport_down(&mut self, id: NeighborId, now: Instant) {
-        if let Some(neighbor) = self.neighbors.get_mut(&id) {
-            neighbor.transport = false;
-        }
         self.speaker.transport_down(id, "its tunnel is down", now);
     }
 
@@ -106,7 +99,8 @@ impl Gateway {
 
     /// Does a session of this name stand, so that what it does not say is not so?
     pub(crate) fn neighbor_lives(&self, name: &str) -> bool {
-        self.neighbors.values().any(|n| &*n.plan.session.name == name && n.transport)
+        let established = |id: &NeighborId| self.speaker.state(*id) == Some(State::Established);
+        self.neighbors.iter().any(|(id, n)| &*n.plan.session.name == name && established(id))
     }
 
     /// A connection's input for the speaker.
@@ -204,9 +198,7 @@ impl Gateway {
                 }
             }
             Event::EndOfRib { neighbor, .. } => {
-                if let Some(name) = self.neighbors.get(&neighbor).map(|n| n.plan.session.name.to_string()) {
-                    self.converged(&name);
-                }
+                self.converged(neighbor);
             }
             Event::Alarm { neighbor, alarm } => {
                 self.neighbor_log(neighbor, Level::Warn, alarm.to_string());

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ::tunnel::TunnelId;
+use bgp::NeighborId;
 use config::{OnDown, Routes};
 use inet::Prefix;
 
@@ -101,7 +102,7 @@ impl Gateway {
 
     /// A prefix has no path any more: withdrawn by a peer that is up it goes, lost with its tunnel it is refused.
     fn route_gone(&mut self, key: Key) {
-        let from = self.fib.wishes(Origin::Bgp).find(|(k, _)| **k == key).map(|(_, wish)| wish.from.clone());
+        let from = self.fib.wish(&key, Origin::Bgp).map(|wish| wish.from.clone());
         self.fib.forget(key, Origin::Bgp);
         let peer_lives = from.is_some_and(|from| self.neighbor_lives(&from));
         if peer_lives {
@@ -109,13 +110,19 @@ impl Gateway {
         }
     }
 
-    /// The peer has told all it knows: what an earlier session taught and this one did not is taken back.
-    pub(crate) fn converged(&mut self, neighbor: &str) {
+    /// The peer has told all it knows: what an earlier session taught and this one did not is taken back. What an
+    /// earlier run left refused, nobody knows for whom, waits until every tunnel's neighbours have spoken.
+    pub(crate) fn converged(&mut self, id: NeighborId) {
+        let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
+        neighbor.converged = true;
+        let name = neighbor.plan.session.name.to_string();
+        let tunnel = neighbor.plan.session.tunnel.as_ref().map(ToString::to_string);
+        let all = self.neighbors.values().all(|n| n.converged || n.tunnel.is_none());
         let learned: BTreeSet<Key> = self.fib.wishes(Origin::Bgp).map(|(key, _)| *key).collect();
-        self.fib
-            .forget_where(Origin::Unreachable, |key, wish| wish.from == neighbor && !learned.contains(key));
+        self.fib.forget_where(Origin::Unreachable, |key, wish| wish.from == name && !learned.contains(key));
         self.fib.forget_where(Origin::Stale, |key, wish| {
-            (wish.from == neighbor || wish.from.is_empty()) && !learned.contains(key)
+            let spoken = Some(&wish.from) == tunnel.as_ref() || (wish.from.is_empty() && all);
+            spoken && !learned.contains(key)
         });
     }
 
@@ -128,8 +135,13 @@ impl Gateway {
         for (key, hop) in ours {
             let owner = match hop {
                 Hop::Unreachable => Some(String::new()),
-                Hop::Device { ifindex, .. } => self.tunnel_on(*ifindex).map(|_| String::new()),
+                Hop::Device { ifindex, .. } => self
+                    .tunnel_on(*ifindex)
+                    .and_then(|id| self.tunnels.get(&id))
+                    .filter(|tunnel| tunnel.plan.on_down == OnDown::Unreachable)
+                    .map(|tunnel| tunnel.plan.name.to_string()),
             };
+            // A neighbour's own host route is wanted again anyway, and first in the order of origins.
             let learned = key.table == self.plan.routes.table;
             if let (Some(from), true, true) = (owner, learned, self.any_fails_closed()) {
                 self.fib.want(*key, Origin::Stale, Wish { hop: Hop::Unreachable, from });

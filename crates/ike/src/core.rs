@@ -37,6 +37,8 @@ pub(crate) enum Cross {
     Spawn(Box<IkeSa>),
     /// The CHILD SAs of `old` move to `new`.
     Adopt { old: IkeId, new: IkeId },
+    /// `old` is gone on both sides: a successor the peer made of it and that lost will hardly be deleted any more.
+    Orphan { old: IkeId },
     /// Keep it only to repeat its last answer.
     Linger { ike: IkeId },
     /// An IKE SA authenticated: others of its connection are duplicates.

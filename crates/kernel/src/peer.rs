@@ -10,7 +10,7 @@ pub struct Credentials {
     pub pid: i32,
     /// Effective user.
     pub uid: u32,
-    /// Effective primary group; supplementary groups are not told.
+    /// Effective primary group; [`groups`] has the supplementary ones.
     pub gid: u32,
 }
 
@@ -24,9 +24,27 @@ pub fn credentials(socket: impl AsFd) -> io::Result<Credentials> {
     })
 }
 
+/// Supplementary groups of the peer of a connected Unix socket (`SO_PEERGROUPS`). They are those it had when it
+/// connected, whoever has its process id now, and need no sight of its `/proc`.
+pub fn groups(socket: impl AsFd) -> io::Result<Vec<u32>> {
+    crate::sys::option::peer_groups(socket.as_fd())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_groups_of_a_peer_are_those_of_its_process() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut found = groups(&one).unwrap();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("Groups:")).unwrap();
+        let mut ours: Vec<u32> = line.split_whitespace().map(|word| word.parse().unwrap()).collect();
+        found.sort_unstable();
+        ours.sort_unstable();
+        assert_eq!(found, ours);
+    }
 
     #[test]
     fn the_peer_of_a_pair_is_this_process() {

@@ -122,17 +122,15 @@ mod tests {
     /// Puts fragments together as a receiver does: by their offsets.
     fn reassemble(fragments: &[Vec<u8>]) -> Vec<u8> {
         let mut payload = Vec::new();
-        let mut ended = false;
-        for fragment in fragments {
+        for (left, fragment) in (0..fragments.len()).rev().zip(fragments) {
             let inner = Inner::parse(fragment).unwrap();
             assert_eq!(checksum::sum(&fragment[..inner.transport]), 0xffff);
             let field = get16(fragment, 6).unwrap();
+            assert_eq!(field & MORE_FRAGMENTS == 0, left == 0, "only the last is the last");
             let offset = usize::from(field & OFFSET) * 8;
             payload.resize(offset.max(payload.len()), 0);
             payload.extend_from_slice(&fragment[inner.transport..]);
-            ended |= field & MORE_FRAGMENTS == 0;
         }
-        assert!(ended);
         payload
     }
 

@@ -2,34 +2,48 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
 
 use control::view::Offload;
 use gateway::Device;
 use kernel::netlink::{Address, LinkChange, Netlink, NetlinkError};
-use kernel::tun::{self, Offloads, Tun, TunOptions};
+use kernel::tun::{self, Offloads, Tun, TunError, TunOptions};
 use tunnel::TunnelId;
 
 use super::{Done, Ready};
 use crate::sockets::{off, on};
 use crate::worker::Devices;
 
-/// The open devices: index and name.
-type Open = BTreeMap<TunnelId, (u32, String)>;
+/// A device that is open.
+pub(super) struct OpenDevice {
+    index: u32,
+    name: String,
+    addresses: Vec<(IpAddr, u8)>,
+}
+
+/// All of them.
+pub(super) type OpenDevices = BTreeMap<TunnelId, OpenDevice>;
+
+/// A worker lets a queue go within a batch: far less than these tries.
+const TRIES: u32 = 100;
+const TRY_AGAIN: Duration = Duration::from_millis(5);
 
 /// Carries out one change; what there is to tell of it.
 pub(super) fn carry_out(
     netlink: &mut Netlink,
     workers: &Devices,
-    open_devices: &mut Open,
+    open_devices: &mut OpenDevices,
     tunnel: TunnelId,
     change: Device,
 ) -> Option<Done> {
     match change {
         Device::Open { name, alias: _, addresses, mtu } => {
-            // Opened anew (a reload): the queue of before must be free.
+            // Opened anew: the queue of before must be free.
             workers.detach(tunnel);
-            let outcome = open(netlink, &name, &addresses, mtu).map(|(tun, ready)| {
-                open_devices.insert(tunnel, (ready.index, name));
+            let tries = if open_devices.remove(&tunnel).is_some() { TRIES } else { 1 };
+            let outcome = open(netlink, &name, &addresses, mtu, tries).map(|(tun, ready)| {
+                open_devices.insert(tunnel, OpenDevice { index: ready.index, name, addresses });
                 let offloads = tun.offloads();
                 for queue in tun.into_queues() {
                     workers.attach(tunnel, queue, offloads);
@@ -39,22 +53,32 @@ pub(super) fn carry_out(
             Some(Done::Device { tunnel, outcome })
         }
         Device::Mtu(mtu) => {
-            let (index, name) = open_devices.get(&tunnel)?;
+            let device = open_devices.get(&tunnel)?;
             let change = LinkChange { mtu: Some(mtu), ..LinkChange::default() };
-            if let Err(error) = netlink.set_link(*index, &change) {
-                tracing::error!(interface = %name, mtu, %error, "the MTU could not be set");
+            // Below 1280 octets the kernel takes IPv6 addresses away, and does not bring them back above.
+            let outcome = netlink
+                .set_link(device.index, &change)
+                .and_then(|()| set_addresses(netlink, device.index, &fitting(&device.addresses, mtu)));
+            if let Err(error) = outcome {
+                tracing::error!(interface = %device.name, mtu, %error, "the MTU could not be set");
             }
             None
         }
         Device::Close => {
             workers.detach(tunnel);
-            let (_, name) = open_devices.remove(&tunnel)?;
-            if let Err(error) = tun::remove(netlink, &name) {
-                tracing::error!(interface = %name, %error, "the interface could not be removed");
+            let device = open_devices.remove(&tunnel)?;
+            if let Err(error) = tun::remove(netlink, &device.name) {
+                tracing::error!(interface = %device.name, %error, "the interface could not be removed");
             }
             None
         }
     }
+}
+
+/// The addresses an interface of this MTU can have (RFC 8200 section 5).
+fn fitting(addresses: &[(IpAddr, u8)], mtu: u32) -> Vec<(IpAddr, u8)> {
+    const IPV6_LEAST: u32 = 1280;
+    addresses.iter().filter(|(address, _)| address.is_ipv4() || mtu >= IPV6_LEAST).copied().collect()
 }
 
 /// Makes or adopts the device, and makes it what it shall be; the error is in words.
@@ -63,13 +87,14 @@ fn open(
     name: &str,
     addresses: &[(IpAddr, u8)],
     mtu: u32,
+    tries: u32,
 ) -> Result<(Tun, Ready), String> {
-    let tun = Tun::open(netlink, &TunOptions::new(name)).map_err(|error| error.to_string())?;
+    let tun = attach(netlink, name, tries).map_err(|error| error.to_string())?;
     let index = tun.index();
     let set_up = |netlink: &mut Netlink| {
         let link = LinkChange { mtu: Some(mtu), ..LinkChange::default() };
         netlink.set_link(index, &link)?;
-        set_addresses(netlink, index, addresses)?;
+        set_addresses(netlink, index, &fitting(addresses, mtu))?;
         netlink.set_link(index, &LinkChange { up: Some(true), ..LinkChange::default() })
     };
     match set_up(netlink) {
@@ -85,6 +110,18 @@ fn open(
             Err(format!("interface {name}: {error}"))
         }
     }
+}
+
+/// Attaches to the device; with several tries it may still be ours of before for a moment.
+fn attach(netlink: &mut Netlink, name: &str, tries: u32) -> Result<Tun, TunError> {
+    let options = TunOptions::new(name);
+    for _ in 1..tries {
+        match Tun::open(netlink, &options) {
+            Err(TunError::Busy(_)) => thread::sleep(TRY_AGAIN),
+            outcome => return outcome,
+        }
+    }
+    Tun::open(netlink, &options)
 }
 
 /// Those and no others.

@@ -1,5 +1,7 @@
 //! A batch of changes to our routes, and what came of each.
 
+use std::collections::{BTreeSet, HashMap};
+
 use gateway::{Applied, Change, Hop, Key, Op, PROTOCOL};
 use kernel::netlink::{Netlink, NetlinkError, Route, RouteChange, RouteFilter, RouteKey, Target};
 
@@ -7,10 +9,44 @@ use kernel::netlink::{Netlink, NetlinkError, Route, RouteChange, RouteFilter, Ro
 pub(super) fn apply(netlink: &mut Netlink, changes: &[Change]) -> Vec<Applied> {
     let wanted: Vec<RouteChange> = changes.iter().map(change).collect();
     let outcomes = netlink.apply(&wanted);
-    let mut applied: Vec<Applied> =
-        changes.iter().zip(outcomes).map(|(change, outcome)| judge(netlink, change, outcome)).collect();
+    let occupied = changes
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| matches!(outcome, Err(NetlinkError::Exists)))
+        .map(|(change, _)| change.key.table)
+        .collect();
+    let held = Held::read(netlink, occupied);
+    let mut applied: Vec<Applied> = changes
+        .iter()
+        .zip(outcomes)
+        .map(|(change, outcome)| judge(netlink, &held, change, outcome))
+        .collect();
     applied.resize(changes.len(), Applied::Failed("the kernel did not answer".to_owned()));
     applied
+}
+
+/// Our routes in the tables where a place was taken: read once for a whole batch.
+#[derive(Default)]
+struct Held {
+    ours: HashMap<(Key, u32), Route>,
+    error: Option<NetlinkError>,
+}
+
+impl Held {
+    fn read(netlink: &mut Netlink, tables: BTreeSet<u32>) -> Self {
+        let mut held = Self::default();
+        for table in tables {
+            let filter = RouteFilter { table: Some(table), protocol: Some(PROTOCOL), ipv4: None };
+            match netlink.routes(filter) {
+                Ok(routes) => held.ours.extend(routes.into_iter().map(|route| {
+                    let key = Key { table: route.table, prefix: route.prefix };
+                    ((key, route.metric), route)
+                })),
+                Err(error) => held.error = Some(error),
+            }
+        }
+        held
+    }
 }
 
 fn change(change: &Change) -> RouteChange {
@@ -21,37 +57,28 @@ fn change(change: &Change) -> RouteChange {
     }
 }
 
-fn judge(netlink: &mut Netlink, change: &Change, outcome: Result<(), NetlinkError>) -> Applied {
+fn judge(netlink: &mut Netlink, held: &Held, change: &Change, outcome: Result<(), NetlinkError>) -> Applied {
     match (change.op, outcome) {
         (_, Ok(())) => Applied::Done,
         (Op::Delete(_), Err(NetlinkError::Missing { .. })) => Applied::Done,
         (_, Err(NetlinkError::Foreign { .. })) => Applied::Foreign,
-        (Op::Add(hop), Err(NetlinkError::Exists)) => occupied(netlink, change, hop),
+        (Op::Add(hop), Err(NetlinkError::Exists)) => occupied(netlink, held, change, hop),
         // Another route came into the place of ours meanwhile.
-        (Op::Replace { new, .. }, Err(NetlinkError::Exists)) => occupied(netlink, change, new),
+        (Op::Replace { new, .. }, Err(NetlinkError::Exists)) => occupied(netlink, held, change, new),
         // Not every kernel turns one kind of route into another in one step.
         (Op::Replace { new, .. }, Err(NetlinkError::Refused { .. })) => renew(netlink, change, new),
         (Op::Add(_) | Op::Replace { .. } | Op::Delete(_), Err(error)) => Applied::Failed(error.to_string()),
     }
 }
 
-/// Something has the key: ours as wanted, ours but different, or another's?
-fn occupied(netlink: &mut Netlink, change: &Change, hop: Hop) -> Applied {
+/// Something has the place: ours as wanted, ours but different, or another's?
+fn occupied(netlink: &mut Netlink, held: &Held, change: &Change, hop: Hop) -> Applied {
     let wanted = route(change, hop);
-    let filter = RouteFilter {
-        table: Some(change.key.table),
-        protocol: None,
-        ipv4: Some(change.key.prefix.is_ipv4()),
-    };
-    let found = match netlink.routes(filter) {
-        Ok(routes) => routes,
-        Err(error) => return Applied::Failed(error.to_string()),
-    };
-    let mut same_place = found.iter().filter(|r| r.prefix == wanted.prefix && r.metric == wanted.metric);
-    match same_place.find(|r| r.protocol == PROTOCOL) {
-        Some(held) if held.target == wanted.target && held.source == wanted.source => Applied::Done,
-        Some(_) => renew(netlink, change, hop),
-        None => Applied::Foreign,
+    match (held.ours.get(&(change.key, change.metric)), &held.error) {
+        (Some(ours), _) if ours.target == wanted.target && ours.source == wanted.source => Applied::Done,
+        (Some(_), _) => renew(netlink, change, hop),
+        (None, Some(error)) => Applied::Failed(error.to_string()),
+        (None, None) => Applied::Foreign,
     }
 }
 

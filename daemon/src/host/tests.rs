@@ -151,3 +151,48 @@ fn the_sweep_takes_what_nobody_has_open_and_nobody_wants() {
         drop(held);
     });
 }
+
+#[test]
+fn an_interface_has_exactly_its_addresses_also_after_its_mtu_was_too_small_for_ipv6() {
+    inside(|netlink, _| {
+        let publisher = tunnel::publish::Publisher::default();
+        #[expect(clippy::disallowed_methods, reason = "ticks need an origin")]
+        let origin = std::time::Instant::now();
+        let sockets = crate::sockets::open(1, None).unwrap();
+        let (workers, _uplink) =
+            crate::worker::Workers::start(sockets.workers, &publisher.reader(), origin).unwrap();
+        let (devices, mut open, tunnel) =
+            (workers.devices(), device::OpenDevices::new(), tunnel::TunnelId(1));
+        let mut change =
+            |netlink: &mut Netlink, change| device::carry_out(netlink, &devices, &mut open, tunnel, change);
+        let wanted = [("10.9.0.1", 24), ("2001:db8:9::1", 64)].map(|(a, len)| (a.parse().unwrap(), len));
+        let opened = |addresses: &[(std::net::IpAddr, u8)]| gateway::Device::Open {
+            name: "vti0".to_owned(),
+            alias: "azure".into(),
+            addresses: addresses.to_vec(),
+            mtu: 1400,
+        };
+        // The second finds the first still attached for a moment, and one address too many.
+        for addresses in [&wanted[..], &wanted[1..], &wanted[..]] {
+            let done = change(netlink, opened(addresses));
+            assert!(matches!(done, Some(super::Done::Device { outcome: Ok(_), .. })), "{done:?}");
+            let index = netlink.link_by_name("vti0").unwrap().unwrap().index;
+            assert_eq!(held(netlink, index), addresses);
+        }
+        let index = netlink.link_by_name("vti0").unwrap().unwrap().index;
+        change(netlink, gateway::Device::Mtu(1200));
+        assert_eq!(held(netlink, index), wanted[..1]);
+        change(netlink, gateway::Device::Mtu(1400));
+        assert_eq!(held(netlink, index), wanted);
+        change(netlink, gateway::Device::Close);
+        assert_eq!(netlink.link_by_name("vti0").unwrap(), None);
+        workers.stop();
+    });
+}
+
+fn held(netlink: &mut Netlink, index: u32) -> Vec<(std::net::IpAddr, u8)> {
+    let found = netlink.addresses(Some(index)).unwrap();
+    let mut found: Vec<_> = found.into_iter().map(|held| (held.address, held.prefix_len)).collect();
+    found.sort();
+    found
+}

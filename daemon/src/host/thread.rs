@@ -1,6 +1,6 @@
 //! The loop of the host thread.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use kernel::epoll::{Bell, Epoll, Interest};
 use kernel::netlink::{Interest as Groups, Monitor, Netlink};
 use tokio::sync::mpsc::Sender;
-use tunnel::TunnelId;
 
 use super::watch::Watch;
 use super::{Command, Done, device, read, routes, rules};
@@ -33,8 +32,7 @@ pub(super) struct Thread {
     inbox: Receiver<Command>,
     outcomes: Sender<Done>,
     workers: Devices,
-    /// The open devices: index and name.
-    devices: BTreeMap<TunnelId, (u32, String)>,
+    devices: device::OpenDevices,
     watch: Watch,
     /// When to read the kernel, because it changed.
     due: Option<Instant>,
@@ -61,7 +59,7 @@ impl Thread {
             inbox,
             outcomes,
             workers,
-            devices: BTreeMap::new(),
+            devices: device::OpenDevices::new(),
             watch: Watch::default(),
             due: None,
         })

@@ -17,6 +17,8 @@ const GROUP: &str = "causeway";
 const REQUESTS: usize = 64;
 /// Answers and packets that may wait for a client; a capture that is read too slowly loses packets.
 pub(crate) const REPLIES: usize = 1024;
+/// How long a client that may not ask is heard out.
+const REFUSAL: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// One request and where its replies go.
 pub(crate) struct Asked {
@@ -83,7 +85,10 @@ async fn listen(listener: UnixListener, group: Option<u32>, asked: mpsc::Sender<
                     }
                 });
             }
-            Ok(_) => tracing::warn!("a process of another user was refused on the control socket"),
+            Ok((stream, _)) => {
+                tracing::warn!("a process of another user was refused on the control socket");
+                tokio::spawn(tokio::time::timeout(REFUSAL, refuse(stream)));
+            }
             Err(error) => {
                 tracing::debug!(%error, "control accept");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -96,17 +101,19 @@ async fn listen(listener: UnixListener, group: Option<u32>, asked: mpsc::Sender<
 fn admitted(stream: &UnixStream, group: Option<u32>) -> bool {
     let Ok(peer) = kernel::peer::credentials(stream) else { return false };
     let own = fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).ok();
-    peer.uid == 0
-        || Some(peer.uid) == own
-        || group.is_some_and(|gid| peer.gid == gid || has_group(peer.pid, gid))
+    // Of the socket itself: the unit hides other users' processes from us.
+    let member = |gid| peer.gid == gid || kernel::peer::groups(stream).is_ok_and(|held| held.contains(&gid));
+    peer.uid == 0 || Some(peer.uid) == own || group.is_some_and(member)
 }
 
-fn has_group(pid: i32, gid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("Groups:"))
-        .is_some_and(|list| list.split_whitespace().any(|word| word.parse() == Ok(gid)))
+/// Says no, and hears the client out so that it reads that before the connection ends.
+async fn refuse(mut stream: UnixStream) -> Result<(), frame::FrameError> {
+    let why = format!("only root and members of the group {GROUP} may ask this daemon");
+    send(&mut stream, &Answer::Refused(why)).await?;
+    stream.shutdown().await?;
+    let mut rest = [0; 512];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
 }
 
 fn group_id(name: &str) -> Option<u32> {

@@ -16,7 +16,8 @@ use crate::sockets::WorkerSockets;
 
 /// Slots of protocol 50; nothing joins its packets, but one may be reassembled from fragments.
 const ESP_SLOTS: usize = 64;
-const ESP_SLOT: usize = 65_536;
+/// Not a power of two: slots a multiple of 64 KiB apart would all fall into the same few cache sets.
+const ESP_SLOT: usize = 65_536 + 65 * 64;
 /// Reports of the error queue read in one go.
 const ERRORS: usize = 64;
 /// Reports gathered in one step.

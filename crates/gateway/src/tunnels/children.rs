@@ -21,6 +21,8 @@ pub(crate) struct Child {
     pub(crate) encap: bool,
     pub(crate) pfs: Option<Group>,
     pub(crate) replay_window: u32,
+    /// It lost a collision and only hears what is still under way on it.
+    inbound_only: bool,
     pub(crate) since: Instant,
     /// Gone for IKE; opened until then for packets still under way.
     pub(crate) linger_until: Option<Instant>,
@@ -42,6 +44,9 @@ impl Children {
     pub(crate) fn up(&mut self, up: &ChildUp, iv_seed: [u8; 16], now: Instant) -> Result<(), SetupError> {
         let child = Child::new(up, iv_seed, now)?;
         self.all.insert(up.child, child);
+        if up.inbound_only {
+            return Ok(());
+        }
         let old = up.replaces.filter(|old| self.sending == Some(*old));
         match (old, up.role) {
             (Some(_), Role::Responder) => self.next = Some(up.child),
@@ -132,7 +137,11 @@ impl Children {
     }
 
     fn newest(&self) -> Option<ChildId> {
-        self.all.iter().rev().find(|(_, child)| child.linger_until.is_none()).map(|(id, _)| *id)
+        self.all
+            .iter()
+            .rev()
+            .find(|(_, child)| child.linger_until.is_none() && !child.inbound_only)
+            .map(|(id, _)| *id)
     }
 }
 
@@ -167,6 +176,7 @@ impl Child {
             encap: up.encap,
             pfs: up.pfs,
             replay_window: up.replay_window,
+            inbound_only: up.inbound_only,
             since: now,
             linger_until: None,
             seen: 0,

@@ -80,6 +80,7 @@ impl Gateway {
                 }
                 self.set_connection(id, now);
                 self.want_peer_routes();
+                self.set_guard(now);
                 self.call(id, address, attempt, now);
             }
             Ok((None, _)) => self.name_unknown(id, "it has no address", attempt, now),
@@ -143,8 +144,9 @@ impl Gateway {
         let Some(tunnel) = self.tunnels.get(&id) else { return };
         match tunnel.dial {
             Dial::Dialing { attempt } | Dial::Resolving { attempt } => self.back_off(id, why, attempt, now),
-            Dial::Stopped => {}
-            Dial::Waiting | Dial::Up | Dial::BackOff { .. } => self.set_why(id, why),
+            // A rekey that failed, or a dial that lost against the peer's: the log has it, the tunnel carries on.
+            Dial::Stopped | Dial::Up => {}
+            Dial::Waiting | Dial::BackOff { .. } => self.set_why(id, why),
         }
     }
 

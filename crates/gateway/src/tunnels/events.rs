@@ -28,6 +28,7 @@ impl Gateway {
                     tunnel.ike_since = Some(now);
                 }
                 self.want_peer_routes();
+                self.set_guard(now);
             }
             Event::ChildUp(up) => self.child_up(&up, now),
             Event::ChildDown { conn, child, spi_in, reason, linger } => {
@@ -60,6 +61,7 @@ impl Gateway {
                     self.table_dirty = true;
                 }
                 self.want_peer_routes();
+                self.set_guard(now);
             }
             Event::Note(note) => self.note(&note, now),
         }
@@ -96,11 +98,14 @@ impl Gateway {
     /// A CHILD SA is gone; if it was the last, so is the tunnel, though its IKE SA may live and make another.
     fn child_lost(&mut self, id: TunnelId, reason: DownReason, now: Instant) {
         let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
-        if tunnel.carries() || tunnel.dial != Dial::Up {
+        if tunnel.carries() {
             return;
         }
+        let was_up = tunnel.dial == Dial::Up;
         self.tunnel_lost(id, now);
-        self.redial(id, Why::of_end(reason, now), now);
+        if was_up {
+            self.redial(id, Why::of_end(reason, now), now);
+        }
     }
 
     fn ike_down(&mut self, id: TunnelId, reason: DownReason, replaced: bool, now: Instant) {

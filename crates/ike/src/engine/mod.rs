@@ -9,7 +9,7 @@ mod views;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::{ConnId, Connection, Limits, Path};
 use crate::cookie::CookieJar;
@@ -17,6 +17,7 @@ use crate::core::{Core, Cross, Ctx};
 use crate::counters::{Counter, Counters};
 use crate::event::{ChildId, Event, IkeId, Transmit};
 use crate::sa::IkeSa;
+use crate::timer::Timer;
 use crate::work::{Work, WorkId, WorkOutcome};
 
 /// An order from the owner of the connections.
@@ -261,11 +262,21 @@ impl Engine {
             match cross {
                 Cross::Spawn(sa) => self.insert(*sa),
                 Cross::Adopt { old, new } => self.adopt(old, new, now),
+                Cross::Orphan { old } => self.orphan(old, now),
                 Cross::Linger { ike } => self.with(ike, now, IkeSa::linger),
                 Cross::Established { ike, conn, initial_contact } => {
                     self.end_duplicates(ike, conn, initial_contact, now);
                 }
             }
+        }
+    }
+
+    /// The peer may still be about to delete it: it stays for one more repetition.
+    fn orphan(&mut self, old: IkeId, now: Instant) {
+        let at = now + ORPHAN;
+        let of_old = |sa: &&mut IkeSa| sa.up().is_some_and(|up| up.inherits_from == Some(old));
+        for sa in self.sas.values_mut().filter(of_old) {
+            sa.shell.timers.set(Timer::GiveUp, at);
         }
     }
 
@@ -275,6 +286,9 @@ impl Engine {
         self.with(new, now, |sa, ctx| sa.inherit(estate, ctx));
     }
 }
+
+/// Longer than the longest gap between repetitions of a request.
+const ORPHAN: Duration = Duration::from_secs(35);
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -31,6 +31,8 @@ pub(crate) struct ChildTask {
     reply: Option<(ChildAnswer, Vec<u8>)>,
     /// The peer began the same at the same time.
     pub(crate) collision: Option<Collision>,
+    /// SPIs the peer deleted meanwhile and we do not know: one may be of what it made for this very request.
+    gone: Vec<u32>,
 }
 
 /// The peer's exchange for the same purpose, accepted while ours was under way.
@@ -67,6 +69,8 @@ impl Rung {
 
 /// A failed rekeying is tried again after this and up to as much at random.
 const RETRY: Duration = Duration::from_secs(10);
+/// SPIs remembered of deletions during one request.
+const MAX_GONE: usize = 16;
 /// After a temporary failure likewise.
 pub(crate) const RETRY_SOON: Duration = Duration::from_secs(2);
 
@@ -101,8 +105,18 @@ impl Up {
         let group = offer.proposals.iter().flat_map(|one| one.groups.iter().copied()).next();
         let ni = ctx.core.nonce();
         let stage = Stage::Sent(None);
-        let mut task =
-            ChildTask { old, offer, group, ni, rung, regrouped: false, stage, reply: None, collision: None };
+        let mut task = ChildTask {
+            old,
+            offer,
+            group,
+            ni,
+            rung,
+            regrouped: false,
+            stage,
+            reply: None,
+            collision: None,
+            gone: Vec::new(),
+        };
         self.begin_child_task(&mut task, shell, ctx);
         self.task = Some(Task::Child(Box::new(task)));
     }
@@ -221,6 +235,9 @@ impl Up {
         shell: &mut Shell,
         ctx: &mut Ctx<'_>,
     ) {
+        if task.gone.contains(&answer.spi_out) {
+            return self.child_failed(task, Failure::Abandoned, RETRY_SOON, shell, ctx);
+        }
         let keys = self.derive.child(answer.suite, shared, (&task.ni, nr), Role::Initiator);
         let Some(keys) = keys else { return self.child_failed(task, Failure::Abandoned, RETRY, shell, ctx) };
         let old = task.old.filter(|old| self.children.contains_key(old));
@@ -368,6 +385,15 @@ impl Up {
                 self.task = Some(Task::Child(task));
             }
             other => self.task = other,
+        }
+    }
+
+    /// The peer deleted a CHILD SA that we do not know: perhaps the one we are making.
+    pub(crate) fn note_gone(&mut self, spi: u32) {
+        if let Some(Task::Child(task)) = &mut self.task
+            && task.gone.len() < MAX_GONE
+        {
+            task.gone.push(spi);
         }
     }
 

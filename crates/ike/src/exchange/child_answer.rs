@@ -165,6 +165,10 @@ impl Up {
     fn rekeyable(&self, notify: &Notify, ctx: &mut Ctx<'_>) -> Result<ChildId, Box<Refusal>> {
         let spi = notify.child_spi().unwrap_or(0);
         let Some(child) = self.children.values().find(|child| child.spi_out == spi) else {
+            // It may be what the peer made for our own request, whose answer has not come.
+            if matches!(self.task, Some(Task::Child(_))) {
+                return Err(temporary(ctx));
+            }
             // RFC 7296 section 2.25: with the SPI that was not found.
             let notify = Notify::about(ProtocolId::ESP, spi, NotifyType::CHILD_SA_NOT_FOUND);
             return Err(Box::new(Refusal { notify: Payload::Notify(notify), failure: None }));

@@ -68,6 +68,7 @@ impl Up {
         let mut spis = Vec::new();
         for spi in &delete.spis {
             let Some((id, child)) = self.children.iter().find(|(_, child)| child.spi_out == *spi) else {
+                self.note_gone(*spi);
                 continue;
             };
             let (id, spi_in, phase, linger) = (*id, child.spi_in, child.phase, child.linger);

@@ -212,7 +212,7 @@ impl Up {
             vendors: self.vendors.clone(),
         };
         let new = Self::successor(self, shell.id, parts, &mut new_shell, ctx);
-        new_shell.timers.set(Timer::GiveUp, ctx.now + crate::sa::OWED_DELETE);
+        new_shell.timers.set(Timer::GiveUp, ctx.now + self.owed_delete());
         Some((new_shell, new))
     }
 

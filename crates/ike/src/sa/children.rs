@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::up::OWED_DELETE;
 use super::{Shell, Task, Up, Want};
 use crate::child::{Agreed, Child, ChildPhase, too_narrow};
 use crate::core::Ctx;
@@ -93,11 +92,12 @@ impl Up {
     /// The peer's successor of this one is in place; its DELETE is the peer's to send.
     pub(crate) fn replaced_by_peer(&mut self, old: ChildId, ctx: &Ctx<'_>) {
         let ours_under_way = matches!(&self.task, Some(Task::Child(task)) if task.old == Some(old));
+        let patience = self.owed_delete();
         if let Some(child) = self.children.get_mut(&old)
             && !ours_under_way
         {
             child.phase = ChildPhase::Replaced;
-            child.hard = child.hard.min(ctx.now + OWED_DELETE);
+            child.hard = child.hard.min(ctx.now + patience);
         }
         self.wants.retain(|want| *want != Want::RekeyChild(old));
         self.put_off.retain(|want| *want != Want::RekeyChild(old));

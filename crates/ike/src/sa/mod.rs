@@ -26,7 +26,7 @@ use crate::window::{Received, Tick};
 use crate::work::{WorkId, WorkOutcome};
 
 pub(crate) use shell::{Channel, Shell};
-pub(crate) use up::{Estate, OWED_DELETE, PeerRekey, Phase, Up, UpParts};
+pub(crate) use up::{Estate, PeerRekey, Phase, Up, UpParts};
 pub(crate) use wants::{Stage, Task, Want};
 
 /// An IKE SA, in whatever state.
@@ -440,6 +440,8 @@ impl IkeSa {
                 &state.vendors[..],
                 state.channel.fragments,
             ),
+            // A successor not taken into use: that is no news for anybody.
+            State::Up(up) if up.inherits_from.is_some() => return None,
             State::Up(up) => {
                 let ids = Some((up.local_id.clone(), up.remote_id.clone()));
                 let state = match up.phase {

@@ -90,8 +90,8 @@ pub(crate) struct Estate {
     last_heard: Instant,
 }
 
-/// A replaced SA whose DELETE the peer owes us is deleted by ourselves after this.
-pub(crate) const OWED_DELETE: Duration = Duration::from_secs(60);
+/// A replaced SA whose DELETE the peer owes us is deleted by ourselves after at least this.
+const OWED_DELETE: Duration = Duration::from_secs(60);
 
 impl Up {
     /// Only an authenticated peer has one of these: the proof is asked for and not needed further.
@@ -162,6 +162,11 @@ impl Up {
         }));
     }
 
+    /// How long we wait for a DELETE the peer owes us: longer than it may still be waiting for our answer.
+    pub(crate) fn owed_delete(&self) -> Duration {
+        OWED_DELETE + self.config.dpd.timeout
+    }
+
     fn arm_liveness(&self, shell: &mut Shell, from: Instant) {
         if !self.config.dpd.delay.is_zero() {
             shell.timers.set(Timer::Liveness, from + self.config.dpd.delay);
@@ -228,7 +233,10 @@ impl Up {
             Some(Task::Child(task)) => self.child_answered(task, body, shell, ctx),
             Some(Task::Ike(task)) => self.ike_answered(task, body, shell, ctx),
             Some(Task::DeleteChild(child)) => self.child_deleted(child, ctx),
-            Some(Task::DeleteIke) => return State::Closed,
+            Some(Task::DeleteIke) => {
+                ctx.core.crosses.push_back(Cross::Orphan { old: shell.id });
+                return State::Closed;
+            }
             Some(Task::Liveness) | None => {}
         }
         self.proceed(shell, ctx);
@@ -388,6 +396,8 @@ impl Up {
                     self.want(want, shell, ctx);
                 }
             }
+            // Made by the peer, never taken into use, and not deleted by it: nobody misses it.
+            Timer::GiveUp if self.inherits_from.is_some() => return false,
             // The peer owes us a DELETE: of one it rekeyed, or of one of two that crossed.
             Timer::GiveUp if self.told => self.delete_ike(DownReason::Rekeyed, shell, ctx),
             Timer::GiveUp => self.delete_ike(DownReason::Redundant, shell, ctx),
@@ -440,7 +450,7 @@ impl Up {
             ctx.event(Event::IkeRekeyed { conn: self.conn, old: shell.id, new, role });
         }
         shell.timers.stop_all();
-        shell.timers.set(Timer::GiveUp, ctx.now + OWED_DELETE);
+        shell.timers.set(Timer::GiveUp, ctx.now + self.owed_delete());
         ctx.core.crosses.push_back(Cross::Adopt { old: shell.id, new });
     }
 

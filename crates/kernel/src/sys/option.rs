@@ -27,6 +27,36 @@ pub(crate) fn get_int(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i
     if code == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The supplementary groups of a Unix socket's peer (`SO_PEERGROUPS`), as they were when it connected.
+pub(crate) fn peer_groups(fd: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; 64];
+    loop {
+        let mut len =
+            libc::socklen_t::try_from(size_of_val(groups.as_slice())).unwrap_or(libc::socklen_t::MAX);
+        // SAFETY: the pointer is to `len` live octets, of which the kernel writes at most that many.
+        let code = unsafe {
+            libc::getsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_PEERGROUPS,
+                groups.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        };
+        let count = usize::try_from(len).unwrap_or(0) / size_of::<libc::gid_t>();
+        if code == 0 {
+            groups.truncate(count);
+            return Ok(groups);
+        }
+        // ERANGE comes with the length it takes.
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::ERANGE) || count <= groups.len() {
+            return Err(error);
+        }
+        groups.resize(count, 0);
+    }
+}
+
 /// Ask for `bytes` of socket buffer each way: past the system's limit where the capability allows,
 /// else as much as the limit gives.
 pub(crate) fn set_buffers(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {

@@ -134,6 +134,8 @@ fn only_what_a_cut_would_give_back_is_joined() {
     assert_eq!(apart(&|middle| middle.urgent = 9), 3);
     assert_eq!(apart(&|middle| middle.flags |= PSH), 2, "pushed: nothing follows");
     assert_eq!(apart(&|middle| middle.sequence += 1), 3);
+    assert_eq!(apart(&|middle| middle.acknowledged += 1), 3);
+    assert_eq!(apart(&|middle| middle.window += 1), 3);
     assert_eq!(apart(&|middle| middle.dont_fragment = false), 3);
     assert_eq!(apart(&|middle| middle.options = vec![1; 4]), 3);
     assert_eq!(apart(&|middle| middle.id += 9), 1, "DF is set");

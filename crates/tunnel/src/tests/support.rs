@@ -22,6 +22,8 @@ pub(super) struct Spec {
     pub(super) id: u16,
     pub(super) dont_fragment: bool,
     pub(super) sequence: u32,
+    pub(super) acknowledged: u32,
+    pub(super) window: u16,
     pub(super) flags: u8,
     pub(super) urgent: u16,
     pub(super) options: Vec<u8>,
@@ -50,6 +52,8 @@ impl Default for Spec {
             id: 7,
             dont_fragment: true,
             sequence: 1000,
+            acknowledged: 0x0102_0304,
+            window: 0x2000,
             flags: ACK,
             urgent: 0,
             options: Vec::new(),
@@ -109,9 +113,10 @@ impl Spec {
             (17u8, 6)
         } else {
             transport.extend(self.sequence.to_be_bytes());
-            transport.extend(0x0102_0304u32.to_be_bytes());
+            transport.extend(self.acknowledged.to_be_bytes());
             transport.extend([((20 + self.options.len()) / 4 * 16) as u8, self.flags]);
-            transport.extend([0x20, 0, 0, 0]);
+            transport.extend(self.window.to_be_bytes());
+            transport.extend([0, 0]);
             transport.extend(self.urgent.to_be_bytes());
             transport.extend(&self.options);
             (6, 16)
@@ -285,6 +290,8 @@ fn cut_one_slowly(frame: &[u8]) -> Vec<Vec<u8>> {
         id: if ipv6 { 0 } else { word(4) },
         dont_fragment: !ipv6 && packet[6] & 0x40 != 0,
         sequence: if udp { 0 } else { u32::from(word(start + 4)) << 16 | u32::from(word(start + 6)) },
+        acknowledged: if udp { 0 } else { u32::from(word(start + 8)) << 16 | u32::from(word(start + 10)) },
+        window: if udp { 0 } else { word(start + 14) },
         flags: if udp { 0 } else { packet[start + 13] },
         urgent: if udp { 0 } else { word(start + 18) },
         options: if udp { Vec::new() } else { packet[start + 20..headers].to_vec() },
