@@ -37,6 +37,7 @@ const EX_CONFIG: u8 = 78;
 
 /// Runs until told to stop.
 pub(crate) fn run(file: &Path) -> ExitCode {
+    start::keep_out_of_cores();
     let plan = match start::load(file) {
         Ok(plan) => plan,
         Err(errors) => {

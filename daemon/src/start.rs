@@ -34,7 +34,8 @@ fn read(path: &Path) -> std::io::Result<Zeroizing<String>> {
 /// No core files with keys in them: before there is any.
 pub(crate) fn keep_out_of_cores() {
     if let Err(error) = privilege::no_core_dumps() {
-        tracing::warn!(%error, "core dumps cannot be switched off");
+        // Before there is a log.
+        eprintln!("causeway: core dumps cannot be switched off: {error}");
     }
 }
 

@@ -65,7 +65,7 @@ def run(lab, cell):
     verdicts = stand.causeway.received()
     expect("30" in verdicts["192.168.1.1/32"]["verdict"], f"192.168.1.1/32: {verdicts['192.168.1.1/32']['verdict']}")
     expect("own" in verdicts["192.168.1.0/24"]["verdict"].lower(), f"192.168.1.0/24: {verdicts['192.168.1.0/24']['verdict']}")
-    expect(stand.causeway.show("ipsec")[0]["esn"] == (transport == "native-esn"), "ESN is not what was asked for")
+    expect(stand.causeway.child()["esn"] == (transport == "native-esn"), "ESN is not what was asked for")
     step("routes right, echo kept out")
     stand.reaches()
     stand.hops_right()

@@ -49,7 +49,7 @@ def run(lab, cell):
         stand.routed()
         stand.reaches(count=1)
         ike = stand.causeway.ike_spis()
-        expect("42000" in stand.causeway.show("ipsec")[0]["remote"], "the peer is not seen at its translated port")
+        expect("42000" in stand.causeway.child()["remote"], "the peer is not seen at its translated port")
         step("up with the peer behind a NAT")
         translate_peer(stand, 43000)
         ping(stand.cloud, LAN_HOST, count=3, check=False)
@@ -62,7 +62,7 @@ def run(lab, cell):
     packets = [p for p in wan.stop() if p.protocol == 17]
     if who == "peer":
         expect(any(p.dport == 43000 for p in packets), "nothing went to the peer's new port")
-        expect("43000" in stand.causeway.show("ipsec")[0]["remote"], "the pages show the old port")
+        expect("43000" in stand.causeway.child()["remote"], "the pages show the old port")
     else:
         expect(any(p.sport == 41000 for p in packets), "the lab's NAT did not move")
     expect(stand.causeway.ike_spis() == ike, "the IKE SA is another one")

@@ -43,7 +43,7 @@ def run(lab, _cell):
         if PSK in text.out + values.out:
             wrong.append(f"show {' '.join(page)} shows the secret")
     expect(not wrong, lambda: "\n".join(wrong))
-    sa = causeway.show("ipsec")[0]
+    sa = causeway.child()
     expect(sa["inbound"]["packets"] > 0 and sa["outbound"]["packets"] > 0, f"nothing counted: {sa}")
     expect(sa["rekey_in"] and sa["expires_in"] and sa["rekey_in"] < sa["expires_in"] <= 27000, f"times: {sa}")
     expect([r["prefix"] for r in causeway.show("bgp", "neighbors", "azure", "advertised-routes")["routes"]] == ["192.168.1.0/24"],

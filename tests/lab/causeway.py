@@ -162,11 +162,13 @@ class Causeway:
 
     def spis(self, name=AZURE.name):
         """SPIs (inbound, outbound) of the CHILD SA in use."""
-        newest = [c for c in self.show("ipsec") if c["tunnel"] == name and c["state"] == "INSTALLED"]
-        if not newest:
-            return None
-        youngest = min(newest, key=lambda c: c["age"])
-        return int(youngest["inbound"]["spi"], 16), int(youngest["outbound"]["spi"], 16)
+        sa = self.child(name)
+        return (int(sa["inbound"]["spi"], 16), int(sa["outbound"]["spi"], 16)) if sa else None
+
+    def child(self, name=AZURE.name):
+        """The row of the CHILD SA in use; older ones may linger beside it."""
+        in_use = [c for c in self.show("ipsec") if c["tunnel"] == name and c["state"] == "INSTALLED"]
+        return min(in_use, key=lambda c: c["age"]) if in_use else None
 
     def ike_spis(self, name=AZURE.name):
         """SPIs (initiator, responder) of the newest established IKE SA."""

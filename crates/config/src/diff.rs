@@ -137,11 +137,11 @@ impl fmt::Display for Step {
 /// The difference of two plans, object by object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diff {
-    /// `[routes]`: a restart takes every route out of the old place and puts it into the new.
+    /// `[routes]`: a change asks for a restart of the daemon.
     pub routes: Change,
-    /// `[control]`: a restart opens the new socket and closes the old.
+    /// `[control]`: the same.
     pub control: Change,
-    /// `[log]`.
+    /// `[log]`: the same, whatever the change.
     pub log: Change,
     /// `[router]`: a restart ends every session; `Add` and `Remove` are those of `[bgp]` itself.
     pub router: Option<Step>,

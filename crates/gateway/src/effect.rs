@@ -61,8 +61,6 @@ pub enum Device {
     Open {
         /// The device's name.
         name: String,
-        /// The tunnel's name, for its alias.
-        alias: Arc<str>,
         /// Addresses it shall have; others of it go.
         addresses: Vec<(IpAddr, u8)>,
         /// Its first MTU, octets.

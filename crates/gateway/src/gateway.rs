@@ -188,7 +188,8 @@ impl Gateway {
             consider(tunnel.children.next_expiry());
             consider(tunnel.path_mtu.map(|(_, until)| until));
             consider(match tunnel.dial {
-                crate::tunnels::dial::Dial::BackOff { until, .. } => Some(until),
+                // Nobody dials while stopping.
+                crate::tunnels::dial::Dial::BackOff { until, .. } if self.stopping.is_none() => Some(until),
                 _ => None,
             });
         }

@@ -97,10 +97,11 @@ impl Gateway {
         self.plan.bgp.iter().flat_map(|bgp| bgp.neighbors.values().cloned()).collect()
     }
 
-    /// Does a session of this name stand, so that what it does not say is not so?
-    pub(crate) fn neighbor_lives(&self, name: &str) -> bool {
-        let established = |id: &NeighborId| self.speaker.state(*id) == Some(State::Established);
-        self.neighbors.iter().any(|(id, n)| &*n.plan.session.name == name && established(id))
+    /// Does the session of this name stand that stood before, so that what it does not say is not so?
+    pub(crate) fn neighbor_lives(&self, name: &str, ended: &BTreeSet<NeighborId>) -> bool {
+        let stands =
+            |id: &NeighborId| !ended.contains(id) && self.speaker.state(*id) == Some(State::Established);
+        self.neighbors.iter().any(|(id, n)| &*n.plan.session.name == name && stands(id))
     }
 
     /// A connection's input for the speaker.
@@ -135,13 +136,21 @@ impl Gateway {
 
     /// Carries out what the speaker wants; true when there was something.
     pub(crate) fn drain_speaker(&mut self, now: Instant) -> bool {
-        let mut said = false;
+        let events: Vec<Event> = std::iter::from_fn(|| self.speaker.poll_event()).collect();
+        // A session may end and its successor stand in the same turn: routes that went with it were not withdrawn.
+        let ended: BTreeSet<NeighborId> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Reset { neighbor, established: true, .. } => Some(*neighbor),
+                _ => None,
+            })
+            .collect();
+        let mut said = !events.is_empty();
         while let Some(delta) = self.speaker.poll_route() {
             said = true;
-            self.best_route(delta);
+            self.best_route(delta, &ended);
         }
-        while let Some(event) = self.speaker.poll_event() {
-            said = true;
+        for event in events {
             self.bgp_event(event, now);
         }
         while let Some(effect) = self.speaker.poll_effect() {
@@ -188,7 +197,8 @@ impl Gateway {
                 if to == State::Established
                     && let Some(n) = self.neighbors.get_mut(&neighbor)
                 {
-                    n.why = None;
+                    // A policy that lets nothing pass is told as the session comes up, and stays true.
+                    n.why.take_if(|why| why.code != Code::PolicyDeniesAll);
                 }
             }
             Event::Reset { neighbor, cause, .. } => {

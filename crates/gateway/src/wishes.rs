@@ -65,12 +65,12 @@ impl Gateway {
         }
     }
 
-    /// The speaker's choice for one prefix changed.
-    pub(crate) fn best_route(&mut self, delta: bgp::RouteDelta) {
+    /// The speaker's choice for one prefix changed; the sessions of `ended` ended in this turn.
+    pub(crate) fn best_route(&mut self, delta: bgp::RouteDelta, ended: &BTreeSet<NeighborId>) {
         self.table_version += 1;
         let key = Key { table: self.plan.routes.table, prefix: delta.prefix };
         let Some(best) = delta.best else {
-            self.route_gone(key);
+            self.route_gone(key, ended);
             return;
         };
         let Some(neighbor) = self.neighbors.get(&best.neighbor) else { return };
@@ -101,10 +101,10 @@ impl Gateway {
     }
 
     /// A prefix has no path any more: withdrawn by a peer that is up it goes, lost with its tunnel it is refused.
-    fn route_gone(&mut self, key: Key) {
+    fn route_gone(&mut self, key: Key, ended: &BTreeSet<NeighborId>) {
         let from = self.fib.wish(&key, Origin::Bgp).map(|wish| wish.from.clone());
         self.fib.forget(key, Origin::Bgp);
-        let peer_lives = from.is_some_and(|from| self.neighbor_lives(&from));
+        let peer_lives = from.is_some_and(|from| self.neighbor_lives(&from, ended));
         if peer_lives {
             self.fib.forget(key, Origin::Unreachable);
         }

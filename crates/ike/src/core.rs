@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crypto::Secret;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
+use zeroize::Zeroizing;
 
 use crate::config::{ConnId, Connection, Limits, Path};
 use crate::counters::{Counter, Counters};
@@ -206,9 +207,9 @@ impl Core {
         }
     }
 
-    /// Randomness for a key exchange or an IV generator, wiped by its user.
-    pub(crate) fn secret_seed(&mut self) -> [u8; 32] {
-        self.random()
+    /// Randomness for a key exchange, wiped when dropped.
+    pub(crate) fn secret_seed(&mut self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.random())
     }
 
     /// A secret for cookies.

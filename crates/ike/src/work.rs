@@ -1,6 +1,7 @@
 //! Key exchange as work for someone else: it takes milliseconds, and the engine's turn must not.
 
 use crypto::{Group, KeyPair, Secret};
+use zeroize::Zeroizing;
 
 /// The number of one piece of work. A result for a number no longer waited for is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,7 +14,7 @@ pub enum Work {
         /// In this group.
         group: Group,
         /// From this randomness, used for nothing else.
-        seed: [u8; 32],
+        seed: Zeroizing<[u8; 32]>,
     },
     /// Make the shared secret of our pair and the peer's public value.
     Agree {
@@ -27,7 +28,7 @@ pub enum Work {
         /// In this group.
         group: Group,
         /// From this randomness, used for nothing else.
-        seed: [u8; 32],
+        seed: Zeroizing<[u8; 32]>,
         /// The peer's public value, not yet checked.
         peer: Vec<u8>,
     },
@@ -55,13 +56,13 @@ impl Work {
     #[must_use]
     pub fn perform(self) -> WorkOutcome {
         match self {
-            Self::Generate { group, seed } => WorkOutcome::Pair(Box::new(KeyPair::generate(group, seed))),
+            Self::Generate { group, seed } => WorkOutcome::Pair(Box::new(KeyPair::generate(group, *seed))),
             Self::Agree { pair, peer } => match pair.agree(&peer) {
                 Ok(shared) => WorkOutcome::Shared(shared),
                 Err(_) => WorkOutcome::BadPublicValue,
             },
             Self::Respond { group, seed, peer } => {
-                let pair = KeyPair::generate(group, seed);
+                let pair = KeyPair::generate(group, *seed);
                 match pair.agree(&peer) {
                     Ok(shared) => WorkOutcome::Responded { public: pair.public().to_vec(), shared },
                     Err(_) => WorkOutcome::BadPublicValue,

@@ -165,12 +165,19 @@ impl Rise<'_> {
         what: &str,
         mut reached: impl FnMut(&[Gateway; 2]) -> Option<String>,
     ) -> Result<(), Failure> {
+        let mut state = String::new();
         loop {
             let text = reached(gateways);
+            let [site, _] = &*gateways;
+            let under_way = if text.is_none() { exchange(site) } else { None };
             self.timeline.logged(gateways);
             if let Some(text) = text {
                 self.timeline.now("demo", &text);
                 return Ok(());
+            }
+            if let Some(now) = under_way.filter(|now| *now != state) {
+                self.timeline.now("site", &format!("IKE SA: {now}"));
+                state = now;
             }
             for gateway in gateways.iter_mut() {
                 gateway.check()?;
@@ -184,14 +191,9 @@ impl Rise<'_> {
     }
 
     fn until_routed(&self, gateways: &mut [Gateway; 2]) -> Result<(), Failure> {
-        let mut state = String::new();
         self.wait(gateways, "an IKE SA", |[site, _]| {
             let status = site.status()?;
             let tunnel = status.tunnels.first()?;
-            if tunnel.ike.state != state && !tunnel.ike.up {
-                state.clone_from(&tunnel.ike.state);
-                self.timeline.now("site", &format!("IKE SA: {state}"));
-            }
             tunnel.ike.up.then(|| format!("IKE SA {} ⇄ {}", tunnel.local, tunnel.remote))
         })?;
         self.wait(gateways, "a CHILD SA", |[site, _]| {
@@ -220,6 +222,12 @@ impl Rise<'_> {
             Some(format!("first packet lan → cloud and back: {:.2} ms", time.as_secs_f64() * 1e3))
         })
     }
+}
+
+/// Which exchange an IKE SA in the making is at.
+fn exchange(site: &Gateway) -> Option<String> {
+    let tunnel = site.status()?.tunnels.into_iter().next()?;
+    (!tunnel.ike.up).then_some(tunnel.ike.state)
 }
 
 /// A learned route in the kernel, as text.

@@ -38,7 +38,7 @@ pub(super) fn carry_out(
     change: Device,
 ) -> Option<Done> {
     match change {
-        Device::Open { name, alias: _, addresses, mtu } => {
+        Device::Open { name, addresses, mtu } => {
             // Opened anew: the queue of before must be free.
             workers.detach(tunnel);
             let tries = if open_devices.remove(&tunnel).is_some() { TRIES } else { 1 };

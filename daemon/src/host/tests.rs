@@ -168,7 +168,6 @@ fn an_interface_has_exactly_its_addresses_also_after_its_mtu_was_too_small_for_i
         let wanted = [("10.9.0.1", 24), ("2001:db8:9::1", 64)].map(|(a, len)| (a.parse().unwrap(), len));
         let opened = |addresses: &[(std::net::IpAddr, u8)]| gateway::Device::Open {
             name: "vti0".to_owned(),
-            alias: "azure".into(),
             addresses: addresses.to_vec(),
             mtu: 1400,
         };

@@ -75,6 +75,11 @@ impl Connections {
         }
     }
 
+    /// Only what travels outside the tunnels looks its way up without them.
+    fn mark_for(&self, in_tunnel: bool) -> Option<u32> {
+        self.mark.filter(|_| !in_tunnel)
+    }
+
     /// A connection a listener accepted has its number now.
     pub(crate) fn adopt(&mut self, conn: ConnId, stream: std::net::TcpStream) {
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -102,7 +107,7 @@ impl Connections {
         let options = TcpOptions {
             device: listener.device.as_ref().map(|(_, name)| name.clone()),
             ttl: NonZeroU8::new(listener.ttl),
-            mark: self.mark,
+            mark: self.mark_for(listener.device.is_some()),
             ..TcpOptions::default()
         };
         let socket = match tcp::Listener::bind(address, &options) {
@@ -135,7 +140,7 @@ impl Connections {
             ttl: NonZeroU8::new(target.ttl),
             mss: target.mss,
             md5_key: target.password.as_ref().and_then(|key| Md5Key::new(key.as_bytes())),
-            mark: self.mark,
+            mark: self.mark_for(target.device.is_some()),
             ..TcpOptions::default()
         };
         let events = self.events.clone();

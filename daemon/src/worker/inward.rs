@@ -11,6 +11,10 @@ use super::outward::write;
 use super::port::{Outer, Port, Ports, Up};
 use super::thread::DeviceMap;
 
+/// Every ring offers at least so many slots: fewer messages mean that nothing waited any more, which the next
+/// wait finds out for less than another receive.
+const LEAST: usize = 8;
+
 /// The inbound half of one worker.
 pub(super) struct Inward {
     ingress: Ingress,
@@ -39,9 +43,7 @@ impl Inward {
     ) -> bool {
         let Some(port) = ports.get_mut(number) else { return false };
         // An error is an ICMP answer to something sent: the error queue has it.
-        if !matches!(fill(port), Ok(1..)) {
-            return false;
-        }
+        let Ok(count @ 1..) = fill(port) else { return false };
         let Port { outer, ring } = port;
         let mut received: Vec<Received<'_>> = ring
             .messages()
@@ -58,7 +60,7 @@ impl Inward {
             write(devices, tunnel, frame, up);
         });
         self.ingress.clear();
-        true
+        count >= LEAST
     }
 }
 

@@ -17,7 +17,6 @@ pub(crate) struct Datapath {
     ingress: Ingress,
     batch: SendBatch,
     reports: Reports,
-    pub(crate) drops: Arc<Drops>,
     /// What the gateway published last.
     pub(crate) table: Arc<Table>,
 }
@@ -35,10 +34,9 @@ impl Datapath {
         let drops = Arc::new(Drops::default());
         Self {
             egress: Egress::new(Arc::clone(&drops)),
-            ingress: Ingress::new(Arc::clone(&drops), Joining { tcp: true, udp: true }),
+            ingress: Ingress::new(drops, Joining { tcp: true, udp: true }),
             batch: SendBatch::new(64 * 1024, 32 * 1024),
             reports: Reports::new(REPORTS),
-            drops,
             table: Arc::new(Table::new()),
         }
     }

@@ -58,6 +58,8 @@ pub(crate) struct FakeKernel {
     next_index: u32,
     /// Prefixes a route of ours has led into a tunnel.
     pub(crate) learned: BTreeSet<Prefix>,
+    /// The peers withdraw prefixes while they live: what goes may go.
+    pub(crate) withdrawals: bool,
     /// Something of it changed since this was last cleared.
     pub(crate) touched: bool,
 }
@@ -77,6 +79,7 @@ impl FakeKernel {
             rules: None,
             next_index: FIRST_TUN,
             learned: BTreeSet::new(),
+            withdrawals: false,
             touched: false,
         };
         for address in wan {
@@ -198,6 +201,9 @@ impl FakeKernel {
             Op::Delete(_) if foreign => Applied::Done,
             Op::Delete(_) => {
                 self.routes.remove(&identity);
+                if self.withdrawals {
+                    self.learned.remove(&prefix);
+                }
                 Applied::Done
             }
         }

@@ -78,11 +78,14 @@ impl World {
                     Heard::Reload(id) => Input::Reload(id, file::load(&here.file).map(Box::new)),
                     Heard::Stop => Input::Stop,
                     Heard::Tcp(event) => {
-                        let id = gateway.next_conn();
-                        if let TcpEvent::Accepted { key, .. } = &event {
-                            here.tcp.adopt(key, id);
+                        let accepted = match &event {
+                            TcpEvent::Accepted { key, .. } => Some((*key, gateway.next_conn())),
+                            _ => None,
+                        };
+                        if let Some((key, conn)) = accepted {
+                            here.tcp.adopt(&key, conn);
                         }
-                        Input::Stream(stream(event, id))
+                        Input::Stream(stream(event, accepted.map(|(_, conn)| conn)))
                     }
                     Heard::Time | Heard::Ike { .. } => Input::Time,
                 };
@@ -224,7 +227,9 @@ impl World {
             }
             Command::Routes(changes) => {
                 let applied = changes.iter().map(|change| kernel.apply(change)).collect();
-                self.mark(site, format!("{changes:?}").as_bytes());
+                for change in &changes {
+                    self.note(site, &format!("kernel: {} {:?}", change.key.prefix, change.op));
+                }
                 Some(Told::Applied(applied))
             }
             Command::Rules(rules) => {
@@ -248,6 +253,8 @@ impl World {
         match op {
             StreamOp::Listen(listener) => self.sites[site].tcp.listen(listener),
             StreamOp::Unlisten(listener) => self.sites[site].tcp.unlisten(&listener),
+            // Nothing here signs segments.
+            StreamOp::Password { .. } => {}
             StreamOp::Connect { conn, target } => {
                 let here = &mut self.sites[site];
                 let device: Option<TunnelId> =
@@ -296,13 +303,13 @@ impl World {
     }
 }
 
-fn stream(event: TcpEvent, accepted: gateway::ConnId) -> Stream<'static> {
+fn stream(event: TcpEvent, accepted: Option<gateway::ConnId>) -> Stream<'static> {
     match event {
         TcpEvent::Connected { conn, local, remote } => Stream::Connected { conn, local, remote },
         TcpEvent::Failed { conn, error } => Stream::ConnectFailed { conn, error },
         TcpEvent::Accepted { key, tunnel } => Stream::Accepted {
             tunnel,
-            conn: accepted,
+            conn: accepted.unwrap(),
             local: key.local.into(),
             remote: key.remote.into(),
         },

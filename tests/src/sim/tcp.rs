@@ -65,6 +65,10 @@ struct Conn {
     /// Octets written that the buffer has told the gateway nothing of.
     owed: usize,
     rcv: u32,
+    /// Came before the application took the connection.
+    early: Vec<u8>,
+    /// The peer is done.
+    ended: bool,
     /// The application is done: FIN follows the last octet.
     done: bool,
     fin_flying: bool,
@@ -117,8 +121,15 @@ impl Tcp {
 
     /// Numbers an accepted connection.
     pub(crate) fn adopt(&mut self, ends: &Ends, id: ConnId) {
-        if let Some(conn) = self.conns.get_mut(ends) {
-            conn.id = Some(id);
+        let Some(conn) = self.conns.get_mut(ends) else { return };
+        conn.id = Some(id);
+        let bytes = std::mem::take(&mut conn.early);
+        if !bytes.is_empty() {
+            self.events.push_back(TcpEvent::Received { conn: id, bytes });
+        }
+        if conn.ended {
+            conn.id = None;
+            self.events.push_back(TcpEvent::Closed { conn: id });
         }
     }
 
@@ -334,14 +345,15 @@ impl Tcp {
         }
         if segment.seq == conn.rcv {
             conn.rcv = conn.rcv.wrapping_add(u32::try_from(segment.data.len()).unwrap());
-            let id = conn.id;
-            if !segment.data.is_empty()
-                && let Some(conn) = id
-            {
-                self.events.push_back(TcpEvent::Received { conn, bytes: segment.data.clone() });
+            match conn.id {
+                _ if segment.data.is_empty() => {}
+                Some(conn) => self.events.push_back(TcpEvent::Received { conn, bytes: segment.data.clone() }),
+                None if !conn.done => conn.early.extend(&segment.data),
+                None => {}
             }
             if segment.fin {
                 conn.rcv = conn.rcv.wrapping_add(1);
+                conn.ended = true;
                 conn.done = true;
                 if let Some(id) = conn.id.take() {
                     self.events.push_back(TcpEvent::Closed { conn: id });
@@ -418,6 +430,8 @@ impl Conn {
             flying: 0,
             owed: 0,
             rcv,
+            early: Vec::new(),
+            ended: false,
             done: false,
             fin_flying: false,
             rto: FIRST_RTO,

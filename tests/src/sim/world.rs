@@ -20,6 +20,8 @@ use super::traffic::Flow;
 
 /// Lines of the log that a failure prints.
 const LAST_LINES: usize = 80;
+/// Octets of a packet that go into the trace: numbers and IVs tell sealed packets apart.
+const HEAD: usize = 32;
 /// Turns without the clock moving: more is a timer that does not move.
 const TURNS_AT_ONCE: u32 = 20_000;
 
@@ -252,10 +254,12 @@ impl World {
         &mut self.queue
     }
 
-    /// Takes something into the trace.
+    /// Takes something into the trace: its length and how it begins.
     pub(crate) fn mark(&mut self, site: usize, what: &[u8]) {
+        let length = u32::try_from(what.len()).unwrap().to_le_bytes();
+        let what = &what[..what.len().min(HEAD)];
         let at = u64::try_from((self.now - self.begin).as_nanos()).unwrap().to_le_bytes();
-        for octet in at.iter().chain(&[u8::try_from(site).unwrap()]).chain(what) {
+        for octet in at.iter().chain(&[u8::try_from(site).unwrap()]).chain(&length).chain(what) {
             self.trace = (self.trace ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3);
         }
     }

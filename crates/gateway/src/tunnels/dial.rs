@@ -9,7 +9,7 @@ use ike::{Command, ConnId, Path};
 use rand_core::RngCore;
 
 use super::Tunnel;
-use crate::effect::Effect;
+use crate::effect::{Effect, Level};
 use crate::gateway::Gateway;
 use crate::why::{Code, Why};
 
@@ -107,6 +107,7 @@ impl Gateway {
         if let Some(tunnel) = self.tunnels.get_mut(&id) {
             tunnel.dial = Dial::Dialing { attempt };
             let conn = tunnel.conn();
+            self.tell(id, format!("dialling {remote} from {local}: IKE_SA_INIT"), Level::Info);
             self.ike.handle_command(Command::Initiate { conn, path: Path::ike(local, remote) }, now);
         }
     }

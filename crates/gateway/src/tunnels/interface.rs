@@ -32,7 +32,6 @@ impl Gateway {
         let Some(tunnel) = self.tunnels.get(&id) else { return };
         let device = Device::Open {
             name: tunnel.plan.interface.name.clone(),
-            alias: tunnel.plan.name.clone(),
             addresses: tunnel.plan.interface.addresses.iter().map(|a| (a.address, a.length)).collect(),
             mtu: tunnel.mtu.max(IPV6_MIN),
         };

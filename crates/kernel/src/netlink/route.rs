@@ -39,7 +39,7 @@ pub enum Target {
     Blackhole,
     /// Answers "prohibited".
     Prohibit,
-    /// Something this crate reads but does not make: local, broadcast, multipath.
+    /// Something this crate reads but does not make: local, broadcast and the like.
     Other,
 }
 

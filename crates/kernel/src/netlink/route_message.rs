@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use inet::Prefix;
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteProtocol,
-    RouteScope, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop,
+    RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -185,6 +185,7 @@ impl Parts {
                 RouteAttribute::Via(RouteVia::Inet6(address)) => parts.gateway = Some((*address).into()),
                 RouteAttribute::PrefSource(address) => parts.source = ip(address),
                 RouteAttribute::Oif(index) => parts.device = Some(*index),
+                RouteAttribute::MultiPath(legs) => parts.first_leg(legs),
                 RouteAttribute::Table(table) => parts.table = Some(*table),
                 RouteAttribute::Priority(metric) => parts.metric = *metric,
                 RouteAttribute::Metrics(metrics) => {
@@ -197,6 +198,17 @@ impl Parts {
             }
         }
         parts
+    }
+
+    /// A route with several legs counts as its first: one of the ways packets go.
+    fn first_leg(&mut self, legs: &[RouteNextHop]) {
+        let Some(leg) = legs.first() else { return };
+        self.device = Some(leg.interface_index);
+        self.gateway = leg.attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Gateway(address) => ip(address),
+            RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
+            _ => None,
+        });
     }
 }
 

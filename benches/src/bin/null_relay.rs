@@ -1,0 +1,334 @@
+//! The yardstick: the tunnel's path with the cipher taken out.
+//!
+//! TUN and UDP or protocol 50 as the datapath uses them, super-packets cut and joined by the same code, every
+//! packet as long as its AES-GCM twin and at the same place in it; but nothing is sealed, no sequence number is
+//! taken, no window asked and no selector matched. What causeway loses against it is what IPsec costs.
+//!
+//! It protects nothing and exists for measurements alone.
+
+use std::error::Error;
+use std::io::IoSlice;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use causeway_benches::args::Args;
+use crypto::{Encr, Suite};
+use esp::Geometry;
+use kernel::datagram::{RecvRing, Run, SendArena};
+use kernel::epoll::{Epoll, Interest};
+use kernel::netlink::{LinkChange, Netlink};
+use kernel::raw::{EspOptions, EspSocket, Family};
+use kernel::tun::{READ_BUFFER, Tun, TunOptions, TunQueue};
+use kernel::udp::{UdpOptions, UdpSocket};
+use tunnel::TunnelId;
+use tunnel::inner::Inner;
+use tunnel::offload::checksum;
+use tunnel::offload::coalesce::{Coalescer, Joining, MAX_PIECES, Place};
+use tunnel::offload::split::Plan;
+use tunnel::offload::virtio::{Gso, Header};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+const PORT: u16 = 4500;
+/// As the datapath's batch.
+const CAPACITY: usize = 320 * 1024;
+const FLUSH_AT: usize = 128 * 1024;
+const MAX_SEGMENTS: usize = 64;
+const MAX_RUN_BYTES: usize = 65_487;
+/// What an SPI would be: anything but the marker of IKE.
+const MARK: [u8; 4] = [1; 4];
+const TUNNEL: TunnelId = TunnelId(0);
+
+/// `null-relay --tun NAME --local ADDRESS --remote ADDRESS [--esp] [--threads 1|2] [--mtu OCTETS]`
+fn main() -> Result<(), Failure> {
+    let args = Args::from_env();
+    let remote: IpAddr = args.need("remote")?.parse()?;
+    let local: IpAddr = args.need("local")?.parse()?;
+    let outer = if args.has("esp") { Outer::esp()? } else { Outer::udp(local)? };
+    let suite = Suite::new(Encr::from_keyword("aes256gcm16").ok_or("no AES-GCM")?, None).ok_or("no suite")?;
+    let geometry = Geometry::new(suite);
+    let mut netlink = Netlink::open()?;
+    let tun = Tun::open(&mut netlink, &TunOptions::new(args.need("tun")?))?;
+    let mtu = Some(args.number("mtu", 1438)? as u32);
+    netlink.set_link(tun.index(), &LinkChange { up: Some(true), mtu, ..LinkChange::default() })?;
+    let offloads = tun.offloads();
+    let joining = Joining { tcp: offloads.tcp, udp: offloads.udp };
+    let queue = tun.into_queues().into_iter().next().ok_or("no queue")?;
+    let (queue, outer) = (Arc::new(queue), Arc::new(outer));
+    let mut out = Out::new(Arc::clone(&queue), Arc::clone(&outer), geometry, SocketAddr::new(remote, PORT));
+    let mut back = Back::new(queue, outer, geometry, joining);
+    eprintln!("ready");
+    if args.number("threads", 1)? == 1 {
+        return both(&mut out, &mut back);
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| alone(&mut out.tun_epoll()?, || out.step()));
+        alone(&mut back.outer_epoll()?, || back.step())
+    })
+}
+
+/// One thread for both directions.
+fn both(out: &mut Out, back: &mut Back) -> Result<(), Failure> {
+    let epoll = Epoll::new()?;
+    epoll.add(&*out.queue, 0, Interest::READ)?;
+    epoll.add(&*back.outer, 1, Interest::READ)?;
+    let mut ready = Vec::with_capacity(2);
+    loop {
+        epoll.wait(&mut ready, None)?;
+        let (mut more_out, mut more_back) =
+            (ready.iter().any(|r| r.token == 0), ready.iter().any(|r| r.token == 1));
+        for _ in 0..8 {
+            more_back = more_back && back.step();
+            more_out = more_out && out.step();
+            if !more_out && !more_back {
+                break;
+            }
+        }
+    }
+}
+
+/// A thread for one direction.
+fn alone(epoll: &mut Epoll, mut step: impl FnMut() -> bool) -> Result<(), Failure> {
+    let mut ready = Vec::with_capacity(1);
+    loop {
+        epoll.wait(&mut ready, None)?;
+        while step() {}
+    }
+}
+
+/// The outer socket.
+enum Outer {
+    Udp(UdpSocket),
+    Esp(EspSocket),
+}
+
+impl Outer {
+    fn udp(local: IpAddr) -> Result<Self, Failure> {
+        Ok(Self::Udp(UdpSocket::bind(&UdpOptions::new(SocketAddr::new(local, PORT)))?))
+    }
+
+    fn esp() -> Result<Self, Failure> {
+        Ok(Self::Esp(EspSocket::open(&EspOptions::new(Family::V4))?))
+    }
+
+    fn send(&self, runs: &[Run<'_>], arena: &mut SendArena) {
+        match self {
+            Self::Udp(socket) => socket.send_runs(runs, arena),
+            Self::Esp(socket) => socket.send_runs(runs, arena),
+        };
+    }
+
+    fn ring(&self) -> RecvRing {
+        match self {
+            Self::Udp(_) => RecvRing::coalescing(),
+            Self::Esp(_) => RecvRing::new(64, 65_536 + 65 * 64),
+        }
+    }
+}
+
+impl AsFd for Outer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Udp(socket) => socket.as_fd(),
+            Self::Esp(socket) => socket.as_fd(),
+        }
+    }
+}
+
+/// Packets of equal length, back to back.
+struct RunMeta {
+    start: usize,
+    end: usize,
+    segment: usize,
+    count: usize,
+}
+
+/// TUN to socket.
+struct Out {
+    queue: Arc<TunQueue>,
+    outer: Arc<Outer>,
+    geometry: Geometry,
+    dest: SocketAddr,
+    frame: Box<[u8]>,
+    batch: Box<[u8]>,
+    used: usize,
+    runs: Vec<RunMeta>,
+    arena: SendArena,
+}
+
+impl Out {
+    fn new(queue: Arc<TunQueue>, outer: Arc<Outer>, geometry: Geometry, dest: SocketAddr) -> Self {
+        Self {
+            queue,
+            outer,
+            geometry,
+            dest,
+            frame: vec![0; READ_BUFFER].into(),
+            batch: vec![0; CAPACITY].into(),
+            used: 0,
+            runs: Vec::new(),
+            arena: SendArena::with_wait(std::time::Duration::from_millis(2)),
+        }
+    }
+
+    fn tun_epoll(&self) -> Result<Epoll, Failure> {
+        let epoll = Epoll::new()?;
+        epoll.add(&*self.queue, 0, Interest::READ)?;
+        Ok(epoll)
+    }
+
+    /// Reads until the queue is dry or the batch full, and sends; may there be more?
+    fn step(&mut self) -> bool {
+        let mut more = true;
+        while more && self.used < FLUSH_AT {
+            match self.queue.read(&mut self.frame) {
+                Ok(Some(length)) => self.take(length),
+                Ok(None) | Err(_) => more = false,
+            }
+        }
+        self.flush();
+        more
+    }
+
+    fn take(&mut self, length: usize) {
+        let frame = std::mem::take(&mut self.frame);
+        if let Some((header, packet)) = frame.get(..length).and_then(Header::split)
+            && let Ok(inner) = Inner::parse(packet)
+            && let Some(packet) = packet.get(..inner.total)
+        {
+            match header.gso {
+                Gso::None => {
+                    self.push(packet.len(), |place| whole(packet, &header, place));
+                }
+                Gso::Tcp4 | Gso::Tcp6 | Gso::Udp | Gso::Unknown(_) => {
+                    if let Ok(plan) = Plan::new(packet, &inner, &header) {
+                        for index in 0..plan.count() {
+                            self.push(plan.len(index), |place| plan.write(packet, index, place));
+                        }
+                    }
+                }
+            }
+        }
+        self.frame = frame;
+    }
+
+    fn push(&mut self, inner: usize, fill: impl FnOnce(&mut [u8])) {
+        let (length, offset) = (self.geometry.sealed_len(inner), self.geometry.inner_offset());
+        if self.used + length > self.batch.len() {
+            self.flush();
+        }
+        let Some(slot) = self.batch.get_mut(self.used..self.used + length) else { return };
+        if let Some(mark) = slot.first_chunk_mut() {
+            *mark = MARK;
+        }
+        if let Some(place) = slot.get_mut(offset..offset + inner) {
+            fill(place);
+        }
+        let end = self.used + length;
+        match self.runs.last_mut() {
+            Some(run)
+                if (run.end - run.start) % run.segment == 0
+                    && length <= run.segment
+                    && run.count < MAX_SEGMENTS
+                    && run.end - run.start + length <= MAX_RUN_BYTES =>
+            {
+                run.end = end;
+                run.count += 1;
+            }
+            Some(_) | None => self.runs.push(RunMeta { start: self.used, end, segment: length, count: 1 }),
+        }
+        self.used = end;
+    }
+
+    fn flush(&mut self) {
+        if self.used == 0 {
+            return;
+        }
+        let runs: Vec<Run<'_>> = self
+            .runs
+            .iter()
+            .map(|run| Run {
+                segment: (run.count > 1).then_some(run.segment as u16),
+                ..Run::single(self.dest, self.batch.get(run.start..run.end).unwrap_or_default())
+            })
+            .collect();
+        self.outer.send(&runs, &mut self.arena);
+        self.used = 0;
+        self.runs.clear();
+    }
+}
+
+/// A single packet, its checksum completed.
+fn whole(packet: &[u8], header: &Header, place: &mut [u8]) {
+    place.copy_from_slice(packet);
+    if header.needs_checksum {
+        let start = usize::from(header.checksum_start);
+        let field = start + usize::from(header.checksum_offset);
+        let sum = !place.get(start..).map_or(0, checksum::sum);
+        if let Some(slot) = place.get_mut(field..field + 2) {
+            slot.copy_from_slice(&sum.to_be_bytes());
+        }
+    }
+}
+
+/// Socket to TUN.
+struct Back {
+    queue: Arc<TunQueue>,
+    outer: Arc<Outer>,
+    geometry: Geometry,
+    ring: RecvRing,
+    coalescer: Coalescer,
+}
+
+impl Back {
+    fn new(queue: Arc<TunQueue>, outer: Arc<Outer>, geometry: Geometry, joining: Joining) -> Self {
+        let ring = outer.ring();
+        Self { queue, outer, geometry, ring, coalescer: Coalescer::new(joining) }
+    }
+
+    fn outer_epoll(&self) -> Result<Epoll, Failure> {
+        let epoll = Epoll::new()?;
+        epoll.add(&*self.outer, 1, Interest::READ)?;
+        Ok(epoll)
+    }
+
+    /// Receives a batch, joins and writes; may there be more?
+    fn step(&mut self) -> bool {
+        let received = match &*self.outer {
+            Outer::Udp(socket) => socket.recv_batch(&mut self.ring),
+            Outer::Esp(socket) => socket.recv_batch(&mut self.ring),
+        };
+        let Ok(count @ 1..) = received else { return false };
+        let offset = self.geometry.inner_offset();
+        let messages: Vec<(&[u8], usize)> = self.ring.messages().map(|m| (&*m.bytes, m.segment)).collect();
+        for (message, (bytes, segment)) in (0..).zip(&messages) {
+            let mut at = 0;
+            for datagram in bytes.chunks(*segment) {
+                if let Some(packet) = datagram.get(offset..)
+                    && let Ok(inner) = Inner::parse(packet)
+                {
+                    let start = at + offset as u32;
+                    let place = Place { message, start, end: start + inner.total as u32 };
+                    let packet = packet.get(..inner.total).unwrap_or_default();
+                    self.coalescer.push(TUNNEL, packet, &inner, place);
+                }
+                at += datagram.len() as u32;
+            }
+        }
+        self.coalescer.finish();
+        for one in self.coalescer.writes() {
+            let mut slices: [IoSlice<'_>; MAX_PIECES + 1] = std::array::from_fn(|_| IoSlice::new(&[]));
+            let pieces = self.coalescer.pieces(one).map(|place| {
+                let bytes = messages.get(place.message as usize).map_or(&[][..], |message| message.0);
+                IoSlice::new(bytes.get(place.start as usize..place.end as usize).unwrap_or_default())
+            });
+            let all = std::iter::once(IoSlice::new(one.header())).chain(pieces);
+            let used = slices.iter_mut().zip(all).map(|(slot, slice)| *slot = slice).count();
+            // A device that is off loses packets.
+            let _ = self.queue.writev(slices.get(..used).unwrap_or_default());
+        }
+        self.coalescer.clear();
+        count >= 8
+    }
+}

@@ -1,0 +1,13 @@
+//! The scenarios, each over many seeds.
+
+mod establish;
+mod failover;
+mod fate;
+mod hostile;
+mod host;
+mod nat;
+mod pair;
+mod policy;
+mod rekey;
+mod reload;
+mod tail;
