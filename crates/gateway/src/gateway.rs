@@ -248,7 +248,8 @@ impl Gateway {
     fn settle(&mut self, now: Instant) {
         loop {
             let said = self.drain_ike(now) | self.drain_speaker(now);
-            if !said {
+            // An attempt given up begins nothing at once, so this ends.
+            if !said && !self.give_up_dials(now) {
                 break;
             }
         }
@@ -308,6 +309,10 @@ impl Gateway {
         }
         self.close_sessions(now);
         self.stopping = Some(Stopping::Sessions { until: now + LAST_WORD });
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
     }
 
     fn stop_tunnels(&mut self, now: Instant) {

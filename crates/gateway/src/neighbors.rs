@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ::tunnel::TunnelId;
-use bgp::{Alarm, ConnectError, Effect as BgpEffect, Event, NeighborId, ResetCause, State};
+use bgp::{ConnectError, Effect as BgpEffect, Event, NeighborId, ResetCause, State};
 use bgp_rib::Own;
+use bgp_wire::{Notification, NotificationCode};
 use inet::Prefix;
 
 use crate::effect::{Effect, Level, Line, Listener, StreamOp, Target};
@@ -197,8 +198,7 @@ impl Gateway {
                 if to == State::Established
                     && let Some(n) = self.neighbors.get_mut(&neighbor)
                 {
-                    // A policy that lets nothing pass is told as the session comes up, and stays true.
-                    n.why.take_if(|why| why.code != Code::PolicyDeniesAll);
+                    n.why = None;
                 }
             }
             Event::Reset { neighbor, cause, .. } => {
@@ -212,17 +212,6 @@ impl Gateway {
             }
             Event::Alarm { neighbor, alarm } => {
                 self.neighbor_log(neighbor, Level::Warn, alarm.to_string());
-                let code = match alarm {
-                    Alarm::PolicyDeniesAll(_) => Code::PolicyDeniesAll,
-                    Alarm::PrefixLimitExceeded { .. } => Code::MaxPrefix,
-                    Alarm::PrefixLimitNear { .. }
-                    | Alarm::ExportLimit { .. }
-                    | Alarm::ExportLimitCleared
-                    | Alarm::Malformed { .. } => return,
-                };
-                if let Some(n) = self.neighbors.get_mut(&neighbor) {
-                    n.why = Some(Why::local(code, alarm.to_string(), now));
-                }
             }
         }
     }
@@ -356,12 +345,16 @@ fn is_link_local(prefix: &Prefix) -> bool {
     }
 }
 
+fn notification_code(notification: &Notification) -> Code {
+    if notification.code == NotificationCode::MAX_PREFIXES { Code::MaxPrefix } else { Code::Notification }
+}
+
 /// `None` for an end that another layer explains better.
 fn why_of(cause: &ResetCause, now: Instant) -> Option<Why> {
     let text = cause.to_string();
     Some(match cause {
-        ResetCause::Sent(_) => Why::local(Code::Notification, text, now),
-        ResetCause::Received(_) => Why::peer(Code::Notification, text, now),
+        ResetCause::Sent(notification) => Why::local(notification_code(notification), text, now),
+        ResetCause::Received(notification) => Why::peer(notification_code(notification), text, now),
         ResetCause::Closed => Why::peer(Code::BgpClosed, text, now),
         ResetCause::ConnectFailed(ConnectError::Refused) => Why::peer(Code::TcpRefused, text, now),
         ResetCause::ConnectFailed(

@@ -60,7 +60,6 @@ impl Side {
             TUNNEL,
             Device::Open {
                 name: "vti0".into(),
-                alias: "azure".into(),
                 addresses: vec![(own.inner.into(), 32)],
                 mtu: 1400,
             },

@@ -4,7 +4,7 @@ use crate::sim::check::routes_agree;
 use crate::sim::seeds::{chance, rng};
 use crate::sim::{Weather, over_seeds};
 
-use super::pair::{A, B, established, file_a, file_b, link_a, link_b, milliseconds, seconds, sites, up};
+use super::pair::{A, B, assert_one_child, established, file_a, file_b, link_a, link_b, milliseconds, seconds, sites, up};
 
 #[test]
 fn two_sites_come_up_and_exchange_routes_and_packets_in_every_weather() {
@@ -62,4 +62,28 @@ fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
     };
     assert_eq!(play(11), play(11));
     assert_ne!(play(11).0, play(12).0);
+}
+
+#[test]
+fn two_sites_that_both_dial_at_once_end_with_one_child() {
+    over_seeds(|seed| {
+        let mut b = link_b();
+        b.start = "initiate";
+        let weather = if seed % 2 == 0 { Weather::BREEZE } else { Weather::storm(10) };
+        let mut world = sites(seed, weather, &file_a(link_a()), &file_b(b));
+        world.start(A);
+        world.run_for(milliseconds(seed * 13 % 200));
+        world.start(B);
+        up(&mut world, seconds(240));
+        world.net.weather = Weather::BREEZE;
+        world.run_for(seconds(60));
+        up(&mut world, seconds(10));
+        assert_one_child(&mut world);
+        let flows = [world.flow(A, B, milliseconds(20)), world.flow(B, A, milliseconds(20))];
+        world.run_for(seconds(2));
+        for flow in flows {
+            world.finish_flow(flow);
+            assert_eq!(world.flows[flow].lost(), 0);
+        }
+    });
 }

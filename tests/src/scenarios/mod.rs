@@ -1,5 +1,6 @@
 //! The scenarios, each over many seeds.
 
+mod chaos;
 mod establish;
 mod failover;
 mod fate;

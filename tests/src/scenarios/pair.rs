@@ -60,3 +60,17 @@ pub(super) fn established(seed: u64, weather: Weather, a: Link, b: Link) -> Worl
 pub(super) fn up(world: &mut World, limit: Duration) -> Duration {
     world.both_up(limit, [(A, "t"), (B, "t")])
 }
+
+/// One child at each end, one IKE SA, and the SPIs fit crosswise.
+pub(super) fn assert_one_child(world: &mut World) {
+    let [a, b] = [A, B].map(|site| world.children(site));
+    let live = |all: &[control::view::ChildSa]| {
+        let live = all.iter().filter(|child| child.state == "INSTALLED");
+        live.map(|child| (child.inbound.spi.clone(), child.outbound.spi.clone())).collect::<Vec<_>>()
+    };
+    let (a, b) = (live(&a), live(&b));
+    assert_eq!((a.len(), b.len()), (1, 1), "{a:?} {b:?}");
+    assert_eq!((&a[0].0, &a[0].1), (&b[0].1, &b[0].0), "what one sends on the other opens");
+    let sas = [A, B].map(|site| world.ike_sas(site).len());
+    assert_eq!(sas, [1, 1], "IKE SAs");
+}

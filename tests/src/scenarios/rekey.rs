@@ -3,23 +3,9 @@
 use crate::sim::seeds::{over_share, pick};
 use crate::sim::{Weather, World, over_seeds};
 
-use super::pair::{A, B, established, link_a, link_b, milliseconds, seconds};
+use super::pair::{A, B, assert_one_child, established, link_a, link_b, milliseconds, seconds};
 
 const BOTH: [usize; 2] = [A, B];
-
-/// One child at each end, one IKE SA, and the SPIs fit crosswise.
-fn assert_one_child(world: &mut World) {
-    let [a, b] = BOTH.map(|site| world.children(site));
-    let live = |all: &[control::view::ChildSa]| {
-        let live = all.iter().filter(|child| child.state == "INSTALLED");
-        live.map(|child| (child.inbound.spi.clone(), child.outbound.spi.clone())).collect::<Vec<_>>()
-    };
-    let (a, b) = (live(&a), live(&b));
-    assert_eq!((a.len(), b.len()), (1, 1), "{a:?} {b:?}");
-    assert_eq!((&a[0].0, &a[0].1), (&b[0].1, &b[0].0), "what one sends on the other opens");
-    let sas = BOTH.map(|site| world.ike_sas(site).len());
-    assert_eq!(sas, [1, 1], "IKE SAs");
-}
 
 /// Both sides ask within so many milliseconds of one another.
 fn rekey_both(world: &mut World, ike: bool, child: bool, within: u64) {

@@ -213,7 +213,9 @@ impl World {
             Begun::Told(Told::Kernel(view)) => Heard::Kernel(view),
             Begun::Told(Told::Applied(applied)) => {
                 self.sites[site].batches -= 1;
-                Heard::Applied(applied)
+                self.tell(site, Heard::Applied(applied));
+                check::routes_are_wished(self, site);
+                return;
             }
         };
         self.tell(site, heard);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ::tunnel::TunnelId;
 use config::{Local, LocalEnd, Remote, RemoteEnd, Start};
-use ike::{Command, ConnId, Path};
+use ike::{Command, ConnId, IkeState, Path};
 use rand_core::RngCore;
 
 use super::Tunnel;
@@ -51,6 +51,9 @@ impl Dial {
 impl Gateway {
     /// Starts an attempt, whatever `start` says, unless one is under way.
     pub(crate) fn dial(&mut self, id: TunnelId, now: Instant) {
+        if self.is_stopping() {
+            return;
+        }
         let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
         if matches!(tunnel.dial, Dial::Resolving { .. } | Dial::Dialing { .. } | Dial::Up) {
             return;
@@ -149,6 +152,23 @@ impl Gateway {
             Dial::Stopped | Dial::Up => {}
             Dial::Waiting | Dial::BackOff { .. } => self.set_why(id, why),
         }
+    }
+
+    /// Attempts whose IKE SA is no more, without a word of its failure (it was cleared by command): they are over.
+    pub(crate) fn give_up_dials(&mut self, now: Instant) -> bool {
+        let dialing = |tunnel: &&Tunnel| matches!(tunnel.dial, Dial::Dialing { .. });
+        let over: Vec<TunnelId> =
+            self.tunnels.values().filter(dialing).map(|tunnel| tunnel.id).filter(|id| !self.ike_goes_on(*id)).collect();
+        for id in &over {
+            self.dial_failed(*id, Why::local(Code::Stopped, "the attempt was ended by command", now), now);
+        }
+        !over.is_empty()
+    }
+
+    /// Is there an IKE SA that may still bring a CHILD SA?
+    pub(crate) fn ike_goes_on(&self, id: TunnelId) -> bool {
+        let live = |state| matches!(state, IkeState::Init | IkeState::Auth | IkeState::Established);
+        self.ike.ike_status(ConnId(id.0)).iter().any(|sa| live(sa.state))
     }
 
     /// An established tunnel is gone: those that initiate come back at once.

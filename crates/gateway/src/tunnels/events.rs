@@ -118,9 +118,12 @@ impl Gateway {
         if !tunnel.carries() {
             self.tunnel_lost(id, now);
         }
-        let dial = self.tunnels.get(&id).map(|tunnel| tunnel.dial);
-        if matches!(dial, Some(Dial::Up)) {
-            self.redial(id, Why::of_end(reason, now), now);
+        let why = Why::of_end(reason, now);
+        match self.tunnels.get(&id).map(|tunnel| tunnel.dial) {
+            Some(Dial::Up) => self.redial(id, why, now),
+            // What was dialled for was to come of this IKE SA, as a new CHILD SA, and comes no more.
+            Some(Dial::Dialing { .. }) if !self.ike_goes_on(id) => self.dial_failed(id, why, now),
+            _ => {}
         }
     }
 

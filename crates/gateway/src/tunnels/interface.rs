@@ -26,6 +26,16 @@ pub(super) fn first_mtu(plan: &config::Tunnel) -> u32 {
     }
 }
 
+impl Tunnel {
+    /// What the device is set to. With IPv6 inside it never goes below 1280, for it would lose IPv6 whole: what is
+    /// larger than the path then leaves in outer fragments (RFC 2473 section 7.1), and IPv4 senders hear the true
+    /// size from the datapath.
+    fn device_mtu(&self) -> u32 {
+        let ipv6_inside = self.plan.esp.remote_ts.iter().any(|selector| !selector.addresses.is_ipv4());
+        if ipv6_inside { self.mtu.max(IPV6_MIN) } else { self.mtu }
+    }
+}
+
 impl Gateway {
     /// Asks for a tunnel's device.
     pub(crate) fn open_device(&mut self, id: TunnelId) {
@@ -33,7 +43,7 @@ impl Gateway {
         let device = Device::Open {
             name: tunnel.plan.interface.name.clone(),
             addresses: tunnel.plan.interface.addresses.iter().map(|a| (a.address, a.length)).collect(),
-            mtu: tunnel.mtu.max(IPV6_MIN),
+            mtu: tunnel.device_mtu(),
         };
         self.effects.push_back(Effect::Device(id, device));
     }
@@ -102,7 +112,8 @@ impl Gateway {
         let first = first_mtu(&tunnel.plan);
         if !tunnel.carries() && tunnel.mtu != first {
             tunnel.mtu = first;
-            self.effects.push_back(Effect::Device(id, Device::Mtu(first.max(IPV6_MIN))));
+            let mtu = tunnel.device_mtu();
+            self.effects.push_back(Effect::Device(id, Device::Mtu(mtu)));
         }
     }
 
@@ -113,9 +124,8 @@ impl Gateway {
         if tunnel.mtu != mtu {
             tunnel.mtu = mtu;
             self.table_dirty = true;
-            // An interface below 1280 would lose IPv6 whole; what is larger than the path then goes out in
-            // outer fragments (RFC 2473 section 7.1), and IPv4 senders hear the true size from the datapath.
-            self.effects.push_back(Effect::Device(id, Device::Mtu(mtu.max(IPV6_MIN))));
+            let mtu = tunnel.device_mtu();
+            self.effects.push_back(Effect::Device(id, Device::Mtu(mtu)));
         }
     }
 

@@ -11,7 +11,7 @@ use crate::gateway::{Gateway, speaker_config};
 use crate::neighbors::Neighbor;
 use crate::tunnels::Tunnel;
 use crate::tunnels::dial::Dial;
-use crate::why::Why;
+use crate::why::{Code, Why};
 
 impl Gateway {
     pub(super) fn status_view(&self, now: Instant) -> Status {
@@ -50,7 +50,7 @@ impl Gateway {
             bgp: sessions.iter().map(|(id, n)| self.session_layer(**id, n, now)).collect(),
             routes_in,
             routes_out,
-            why: self.why_of(tunnel).map(|why| why_view(why, now)),
+            why: self.why_of(tunnel).map(|why| why_view(&why, now)),
         }
     }
 
@@ -79,10 +79,21 @@ impl Gateway {
 
     /// The tunnel's own reason first; a session's when IPsec is up. One that is up may still have a reason: selectors
     /// that leave the session out, or a policy that lets nothing pass.
-    pub(crate) fn why_of<'a>(&'a self, tunnel: &'a Tunnel) -> Option<&'a Why> {
-        let session =
-            || self.neighbors.values().filter(|n| n.tunnel == Some(tunnel.id)).find_map(|n| n.why.as_ref());
-        tunnel.why.as_ref().or_else(session)
+    pub(crate) fn why_of(&self, tunnel: &Tunnel) -> Option<Why> {
+        let mut sessions = self.neighbors.iter().filter(|(_, n)| n.tunnel == Some(tunnel.id));
+        tunnel.why.clone().or_else(|| sessions.find_map(|(id, n)| n.why.clone().or_else(|| self.denied(*id))))
+    }
+
+    /// A session that is up and a policy that lets nothing pass: asked anew each time, for policies change under it.
+    fn denied(&self, id: ::bgp::NeighborId) -> Option<Why> {
+        let view = self.speaker.neighbor(id).filter(|view| view.summary.state == State::Established)?;
+        let (way, policy) = match (view.import_denies_all, view.export_denies_all) {
+            (true, _) => ("import", &view.import),
+            (false, true) => ("export", &view.export),
+            (false, false) => return None,
+        };
+        let text = format!("neighbor {}: the {way} policy ({policy}) lets no route pass", view.summary.name);
+        Some(Why::local(Code::PolicyDeniesAll, text, view.summary.since))
     }
 
     fn ike_layer(&self, tunnel: &Tunnel, now: Instant) -> Layer {
@@ -125,8 +136,7 @@ impl Gateway {
                 tunnel.was_up = up;
                 tunnel.since = now;
             }
-            let why =
-                self.tunnels.get(&id).and_then(|tunnel| self.why_of(tunnel)).map(|why| why.text.clone());
+            let why = self.tunnels.get(&id).and_then(|tunnel| self.why_of(tunnel)).map(|why| why.text);
             let text = match (up, why) {
                 (false, Some(why)) => format!("{word}: {why}"),
                 _ => word.to_owned(),
