@@ -8,7 +8,6 @@ device with its ifindex; a clean stop leaves nothing; and what this older kernel
 from lab.capture import Capture, inner_in_clear, repeated_sequences
 from lab.case import Steps
 from lab.causeway import Causeway, example
-from lab.routing import Bgp
 from lab.shell import expect, wait_until
 from lab.toml_text import Inline, merge
 from lab.topology import AZURE, GATEWAY, GATEWAY6, LAN_GATEWAY, LAN_HOST, Site
@@ -46,17 +45,15 @@ class Other:
 
 
 def meet(lab, site, cell):
-    """The gateway under test, not started, and the cloud's host; the head-end runs."""
+    """The gateway under test, the cloud's host, and the other causeway if it is one; no causeway runs yet."""
     if cell == "udp":
-        # A peer that keeps a dead session until its next keepalive would only make this slow.
-        stand = Stand(lab, "libipsec", site=site, bgp=Bgp(hold=9, keepalive=3))
+        stand = Stand(lab, "libipsec", site=site)
         stand.headend.start()
-        return stand.causeway, stand.cloud
+        return stand.causeway, stand.cloud, None
     ipv6 = cell == "native-ipv6"
     other = Other(site, ipv6)
-    other.causeway.start()
     outer = {"local": GATEWAY6, "remote": AZURE.outer6} if ipv6 else {}
-    return Causeway(site, example(site, tunnel={"azure": outer})), other.cloud
+    return Causeway(site, example(site, tunnel={"azure": outer})), other.cloud, other.causeway
 
 
 def run(lab, cell):
@@ -65,13 +62,16 @@ def run(lab, cell):
     gateway = site.gateway
     loaded = gateway.run(["cat", "/proc/modules"]).out
     expect(all(f"{name} " in loaded for name in ("esp4", "esp6", "ip_vti")), f"modules: {loaded}")
-    causeway, cloud = meet(lab, site, cell)
+    causeway, cloud, other = meet(lab, site, cell)
     tree = causeway.tree
-    step("a kernel with ESP and VTI, the head-end running")
+    step("a kernel with ESP and VTI, and a head-end")
     wan = Capture(gateway.ns, "wan", "wan")
     for table, rp_filter in SETTINGS:
         for scope in ("all", "default", "lan0", "wan0"):
             gateway.sysctl(f"net.ipv4.conf.{scope}.rp_filter", rp_filter)
+        if other:
+            # Anew each time: it makes a neighbour wait that breaks one session after the other.
+            other.start()
         causeway.write(merge(tree, {"routes": {"table": table}}))
         causeway.start().wait_up(timeout=60)
         carries(site, cloud, table, 5200 + 10 * SETTINGS.index((table, rp_filter)))
@@ -80,6 +80,8 @@ def run(lab, cell):
         adopted(site, causeway, cloud, table)
         causeway.stop()
         clean(gateway)
+        if other:
+            other.stop()
         step(f"table {table}, rp_filter {rp_filter}")
     wire(cell, wan.stop())
     counted = gateway.run(["sh", "-c", "cat /proc/net/xfrm_stat 2>/dev/null | grep -v '\\s0$'"], check=False).out.split()

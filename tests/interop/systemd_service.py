@@ -2,7 +2,7 @@
 dpkg, enabled, its secret a systemd credential, towards strongSwan and BIRD. Proven: the service comes up with the
 boot (Type=notify) and carries traffic; it has three capabilities, its system calls, devices and files fenced in;
 root and members of the group get answers, others are refused; reload keeps the SAs, also of a broken file; restart,
-an upgrade, a hang and an abort bring it back; no core is left; journal lines carry tunnel and SPI; stop leaves no
+an upgrade, a hang and an abort bring it back, a broken file is not tried twice; no core is left; journal lines carry tunnel and SPI; stop leaves no
 device, route, rule or socket behind, purge no trace.
 """
 
@@ -29,7 +29,7 @@ SOCKET = "/run/causeway/control.sock"
 MODULES = ["tun", "xfrm_user", "esp4", "esp6", "ip_vti", "ip6_vti", "authenc", "gcm", "echainiv"]
 DROP_IN = """[Service]
 LoadCredential=azure.psk:/etc/causeway/azure.psk
-WatchdogSec=6s
+WatchdogSec=10s
 # The worst that an administrator may do.
 LimitCORE=infinity
 """
@@ -164,6 +164,9 @@ def fenced_in(service, step):
     three = (1 << 10) | (1 << 12) | (1 << 13)
     for field in ("CapEff", "CapPrm", "CapBnd"):
         expect(int(status[field], 16) == three, f"{field} is {status[field]}, not {three:016x}")
+    threads = guest.run(["sh", "-c", f"cat /proc/{pid}/task/*/status"]).out
+    powers = {line for line in threads.splitlines() if line.startswith(("CapEff", "CapPrm"))}
+    expect(len(powers) == 2 and threads.count("CapEff") > 1, f"threads have other powers: {powers}")
     for field in ("CapInh", "CapAmb"):
         expect(int(status[field], 16) == 0, f"{field} is {status[field]}")
     expect(status["NoNewPrivs"].strip() == "1", "new privileges can be had")
@@ -229,10 +232,17 @@ def reloads(service, step):
 
 def comes_back(service, step):
     guest, spis = service.host, service.spis()
+    text = configuration(service.site)
+    guest.put(FILE, text.replace("proposals", "proposal"), "0640")
+    expect(guest.systemctl("restart", UNIT, check=False).rc != 0, "a start with a broken file is no failure")
+    found = guest.properties(UNIT, "ActiveState", "ExecMainStatus", "NRestarts")
+    expect(found == {"ActiveState": "failed", "ExecMainStatus": "78", "NRestarts": "0"}, f"a broken file: {found}")
+    nothing_left(guest)
+    guest.put(FILE, text, "0640")
     guest.systemctl("restart", UNIT)
     carries(service)
     expect(service.spis() != spis, "a restart kept the SAs")
-    step("restart")
+    step("restart, with a broken file refused once and for all")
     pid = service.pid()
     guest.run(["dpkg", "-i", "/root/causeway.deb"], timeout=60)
     expect(service.active() and service.pid() != pid, "an upgrade did not restart the service")

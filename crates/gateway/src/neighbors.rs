@@ -1,6 +1,6 @@
 //! BGP neighbours: the speaker's sessions tied to tunnels and sockets.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +8,7 @@ use std::time::Instant;
 use ::tunnel::TunnelId;
 use bgp::{ConnectError, Effect as BgpEffect, Event, NeighborId, ResetCause, State};
 use bgp_rib::Own;
-use bgp_wire::{Notification, NotificationCode};
+use bgp_wire::{Family, Notification, NotificationCode};
 use inet::Prefix;
 
 use crate::effect::{Effect, Level, Line, Listener, StreamOp, Target};
@@ -137,15 +137,7 @@ impl Gateway {
 
     /// Carries out what the speaker wants; true when there was something.
     pub(crate) fn drain_speaker(&mut self, now: Instant) -> bool {
-        let events: Vec<Event> = std::iter::from_fn(|| self.speaker.poll_event()).collect();
-        // A session may end and its successor stand in the same turn: routes that went with it were not withdrawn.
-        let ended: BTreeSet<NeighborId> = events
-            .iter()
-            .filter_map(|event| match event {
-                Event::Reset { neighbor, established: true, .. } => Some(*neighbor),
-                _ => None,
-            })
-            .collect();
+        let (events, ended) = self.speaker_events();
         let mut said = !events.is_empty();
         while let Some(delta) = self.speaker.poll_route() {
             said = true;
@@ -159,6 +151,24 @@ impl Gateway {
             self.bgp_effect(effect, now);
         }
         said
+    }
+
+    /// What the speaker has to say, and whose sessions ended. A session may end and its successor stand in the same
+    /// turn: what went with it was not withdrawn, and that it had told everything says nothing any more.
+    fn speaker_events(&mut self) -> (VecDeque<Event>, BTreeSet<NeighborId>) {
+        let events: Vec<Event> = std::iter::from_fn(|| self.speaker.poll_event()).collect();
+        let (mut kept, mut ended) = (VecDeque::new(), BTreeSet::new());
+        for event in events.into_iter().rev() {
+            match &event {
+                Event::Reset { neighbor, established: true, .. } => {
+                    ended.insert(*neighbor);
+                }
+                Event::EndOfRib { neighbor, .. } if ended.contains(neighbor) => continue,
+                Event::Reset { .. } | Event::State { .. } | Event::EndOfRib { .. } | Event::Alarm { .. } => {}
+            }
+            kept.push_front(event);
+        }
+        (kept, ended)
     }
 
     fn bgp_effect(&mut self, effect: BgpEffect, now: Instant) {
@@ -207,8 +217,8 @@ impl Gateway {
                     n.why = Some(why);
                 }
             }
-            Event::EndOfRib { neighbor, .. } => {
-                self.converged(neighbor);
+            Event::EndOfRib { neighbor, family } => {
+                self.converged(neighbor, family == Family::Ipv4Unicast);
             }
             Event::Alarm { neighbor, alarm } => {
                 self.neighbor_log(neighbor, Level::Warn, alarm.to_string());

@@ -110,19 +110,21 @@ impl Gateway {
         }
     }
 
-    /// The peer has told all it knows: what an earlier session taught and this one did not is taken back. What an
+    /// The peer has told all it knows of a family: what an earlier session taught and this one did not is taken back. What an
     /// earlier run left refused, nobody knows for whom, waits until every tunnel's neighbours have spoken.
-    pub(crate) fn converged(&mut self, id: NeighborId) {
+    pub(crate) fn converged(&mut self, id: NeighborId, ipv4: bool) {
         let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
         neighbor.converged = true;
         let name = neighbor.plan.session.name.to_string();
         let tunnel = neighbor.plan.session.tunnel.as_ref().map(ToString::to_string);
         let all = self.neighbors.values().all(|n| n.converged || n.tunnel.is_none());
         let learned: BTreeSet<Key> = self.fib.wishes(Origin::Bgp).map(|(key, _)| *key).collect();
-        self.fib.forget_where(Origin::Unreachable, |key, wish| wish.from == name && !learned.contains(key));
+        // Of this family: of the other it may not have told anything yet.
+        let gone = |key: &Key| key.prefix.is_ipv4() == ipv4 && !learned.contains(key);
+        self.fib.forget_where(Origin::Unreachable, |key, wish| wish.from == name && gone(key));
         self.fib.forget_where(Origin::Stale, |key, wish| {
             let spoken = Some(&wish.from) == tunnel.as_ref() || (wish.from.is_empty() && all);
-            spoken && !learned.contains(key)
+            spoken && gone(key)
         });
     }
 

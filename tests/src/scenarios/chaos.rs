@@ -4,18 +4,34 @@ use control::{BgpClear, Request};
 
 use crate::sim::check::routes_agree;
 use crate::sim::seeds::pick;
-use crate::sim::{Weather, World, over_seeds};
+use crate::sim::{File, Weather, World, over_seeds};
 
 use super::pair::{
-    A, B, OUTER_A, OUTER_B, assert_one_child, established, file_a, file_b, link_a, link_b, milliseconds, seconds,
+    A, B, OUTER_A, OUTER_B, assert_one_child, file_a, file_b, link_a, link_b, milliseconds, seconds, sites,
     up,
 };
 
 /// Things done to the world before it is calm.
 const DEEDS: u64 = 14;
 
+/// The files of both ends: learned routes in a table of their own or not, one or both dialling, in UDP or not.
+fn files(seed: u64, in_udp: bool) -> [File; 2] {
+    let (mut a, mut b) = (link_a(), link_b());
+    if in_udp {
+        (a.encapsulation, b.encapsulation) = ("always", "always");
+    }
+    if seed % 3 == 0 {
+        b.start = "initiate";
+    }
+    let (mut a, mut b) = (file_a(a), file_b(b));
+    if seed % 2 == 0 {
+        (a.table, b.table) = (Some(100), Some(100));
+    }
+    [a, b]
+}
+
 /// One thing out of many, at one end or on the way.
-fn deed(world: &mut World) {
+fn deed(world: &mut World, seed: u64) {
     let site = usize::from(pick(&mut world.rng, (0, 1)) == 1);
     let what = pick(&mut world.rng, (0, 11));
     world.note(site, &format!("deed {what}"));
@@ -41,12 +57,8 @@ fn deed(world: &mut World) {
             world.ask(site, Request::Up { tunnel: tunnel() })
         }
         _ => {
-            let (mut a, mut b) = (link_a(), link_b());
-            if pick(&mut world.rng, (0, 1)) == 1 {
-                (a.encapsulation, b.encapsulation) = ("always", "always");
-            }
-            let text = if site == A { file_a(a).text() } else { file_b(b).text() };
-            world.sites[site].file = text;
+            let in_udp = pick(&mut world.rng, (0, 1)) == 1;
+            world.sites[site].file = files(seed, in_udp)[site].text();
             world.ask(site, Request::Reload)
         }
     };
@@ -55,14 +67,18 @@ fn deed(world: &mut World) {
 #[test]
 fn after_any_row_of_faults_and_commands_calm_brings_everything_back() {
     over_seeds(|seed| {
-        let mut world = established(seed, Weather::BREEZE, link_a(), link_b());
+        let [a, b] = files(seed, false);
+        let mut world = sites(seed, Weather::BREEZE, &a, &b);
+        world.start(B);
+        world.start(A);
+        up(&mut world, seconds(60));
         // Both have learned of one another: from here on nothing may leave in clear.
         world.run_for(seconds(3));
         let loss = u32::try_from(seed % 4 * 5).unwrap();
         world.net.weather = Weather::storm(loss);
         let flows = [world.flow(A, B, milliseconds(400)), world.flow(B, A, milliseconds(400))];
         for _ in 0..DEEDS {
-            deed(&mut world);
+            deed(&mut world, seed);
             let pause = if pick(&mut world.rng, (0, 3)) == 0 { 45_000 } else { 2_500 };
             let pause = pick(&mut world.rng, (0, pause));
             world.run_for(milliseconds(pause));

@@ -4,7 +4,9 @@ use crate::sim::check::routes_agree;
 use crate::sim::seeds::{chance, rng};
 use crate::sim::{Weather, over_seeds};
 
-use super::pair::{A, B, assert_one_child, established, file_a, file_b, link_a, link_b, milliseconds, seconds, sites, up};
+use super::pair::{
+    A, B, assert_one_child, established, file_a, file_b, link_a, link_b, milliseconds, seconds, sites, up,
+};
 
 #[test]
 fn two_sites_come_up_and_exchange_routes_and_packets_in_every_weather() {

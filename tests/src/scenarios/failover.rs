@@ -33,7 +33,9 @@ fn both(world: &mut World) {
 /// The tunnel A sends B's prefix into.
 fn taken(world: &World) -> &'static str {
     let hop = world.sites[A].kernel.our_hop("10.2.0.0/24").and_then(into);
-    let of = |name: &str| world.sites[A].tunnel_named(name).and_then(|tunnel| world.sites[A].kernel.tun_of(tunnel));
+    let of = |name: &str| {
+        world.sites[A].tunnel_named(name).and_then(|tunnel| world.sites[A].kernel.tun_of(tunnel))
+    };
     if hop == of("one") {
         "one"
     } else if hop == of("two") {

@@ -10,7 +10,9 @@ const PUBLIC: &str = "45.30.0.1";
 
 /// Site A sits behind a NAT box; site B takes whoever proves to be it.
 fn behind_nat(seed: u64, weather: Weather) -> World {
-    let a = Link::new("t", INSIDE, OUTER_B).neighbor(LAN_B, AS_B, LAN_A).ids("fqdn:a.example.org", "fqdn:b.example.org");
+    let a = Link::new("t", INSIDE, OUTER_B)
+        .neighbor(LAN_B, AS_B, LAN_A)
+        .ids("fqdn:a.example.org", "fqdn:b.example.org");
     let mut b = Link::new("t", OUTER_B, "any").neighbor(LAN_A, AS_A, LAN_B).responds();
     b = b.ids("fqdn:b.example.org", "fqdn:a.example.org");
     let mut world = World::new(seed, weather);

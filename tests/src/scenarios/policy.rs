@@ -31,7 +31,9 @@ fn a_prefix_list_lets_through_what_it_permits() {
     over_seeds(|seed| {
         let (mut a, mut b) = (file_a(link_a()), file_b(link_b()));
         a.links[0].import = "\"in\"";
-        a.lists = "[prefix_list]\nin = [{ seq = 10, action = \"permit\", prefix = \"10.8.0.0/16\", le = 24 }]\n".to_owned();
+        a.lists =
+            "[prefix_list]\nin = [{ seq = 10, action = \"permit\", prefix = \"10.8.0.0/16\", le = 24 }]\n"
+                .to_owned();
         b.networks.extend(["10.8.0.0/16", "10.8.4.0/24", "10.8.4.0/25"].map(str::to_owned));
         let mut world = sites(seed, Weather::BREEZE, &a, &b);
         world.start(B);

@@ -47,7 +47,12 @@ fn all_up(world: &mut World, limit: Duration) {
 }
 
 fn spis(world: &mut World, tunnel: &str) -> Vec<String> {
-    world.children(A).iter().filter(|child| child.tunnel == tunnel).map(|child| child.inbound.spi.clone()).collect()
+    world
+        .children(A)
+        .iter()
+        .filter(|child| child.tunnel == tunnel)
+        .map(|child| child.inbound.spi.clone())
+        .collect()
 }
 
 #[test]

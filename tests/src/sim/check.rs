@@ -42,13 +42,7 @@ pub(crate) fn outer_path(world: &World, site: usize, datagram: &Datagram) {
     let here = &world.sites[site];
     let found = here.kernel.lookup(datagram.to.ip(), true);
     let hop = found.map(|(_, hop)| hop);
-    assert_eq!(
-        hop.and_then(into),
-        Some(WAN),
-        "{}: the path to {} is {found:?}",
-        here.name,
-        datagram.to
-    );
+    assert_eq!(hop.and_then(into), Some(WAN), "{}: the path to {} is {found:?}", here.name, datagram.to);
 }
 
 /// No prefix that ever led into a tunnel leads out of the WAN link. Asked after every change of the kernel.
@@ -70,7 +64,11 @@ pub(crate) fn nothing_in_clear(world: &World, site: usize) {
 pub(crate) fn left_in_clear(world: &World, site: usize, to: Ipv4Addr) {
     let here = &world.sites[site];
     let learned = here.kernel.learned.iter().find(|prefix| prefix.contains(to.into()));
-    assert!(here.tampered || learned.is_none(), "{}: a packet to {to} of {learned:?} left in clear", here.name);
+    assert!(
+        here.tampered || learned.is_none(),
+        "{}: a packet to {to} of {learned:?} left in clear",
+        here.name
+    );
 }
 
 /// An address that stands for a prefix, and is nobody's.
@@ -85,7 +83,8 @@ fn sample(prefix: &Prefix) -> IpAddr {
 pub(crate) fn routes_agree(world: &mut World, site: usize) {
     let Answer::Routes(view) = world.ask(site, Request::Routes) else { panic!("no routes") };
     let here = &world.sites[site];
-    let mut wished: Vec<(u32, String)> = view.routes.iter().map(|row| (row.table, row.prefix.clone())).collect();
+    let mut wished: Vec<(u32, String)> =
+        view.routes.iter().map(|row| (row.table, row.prefix.clone())).collect();
     wished.sort();
     let mut held: Vec<(u32, String)> =
         here.kernel.ours().map(|(identity, _)| (identity.table, identity.prefix.to_string())).collect();

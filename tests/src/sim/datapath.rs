@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use tunnel::offload::coalesce::Joining;
 use tunnel::offload::virtio;
-use tunnel::{Drops, Egress, Handled, Ingress, OuterPath, Received, Report, Reports, SendBatch, Table, Tick, TunnelId};
+use tunnel::{
+    Drops, Egress, Handled, Ingress, OuterPath, Received, Report, Reports, SendBatch, Table, Tick, TunnelId,
+};
 
 use super::net::{Clothes, Datagram};
 

@@ -86,11 +86,13 @@ impl Link {
     }
 
     fn text(&self) -> String {
-        let Self { name, local, remote, start, psk, ike_lifetime, esp_lifetime, encapsulation, esp, .. } = self;
+        let Self { name, local, remote, start, psk, ike_lifetime, esp_lifetime, encapsulation, esp, .. } =
+            self;
         let (delay, timeout) = self.dpd;
-        let ids = self.ids.as_ref().map(|(local, remote)| {
-            format!("local_id = \"{local}\"\nremote_id = \"{remote}\"\n")
-        });
+        let ids = self
+            .ids
+            .as_ref()
+            .map(|(local, remote)| format!("local_id = \"{local}\"\nremote_id = \"{remote}\"\n"));
         let ids = ids.unwrap_or_default();
         let source = self.neighbor.as_ref().map(|(_, _, source)| format!("source = \"{source}\"\n"));
         let source = source.unwrap_or_default();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use gateway::{
-    Address, Applied, Change, Device, Hop, Key, KernelView, Link, Op, PROTOCOL, Rules, TunnelId, Underlay,
+    Address, Applied, Change, Device, Hop, KernelView, Key, Link, Op, PROTOCOL, Rules, TunnelId, Underlay,
     UnderlayRoute,
 };
 use inet::Prefix;
@@ -248,7 +248,8 @@ impl FakeKernel {
     }
 
     fn best(&self, table: u32, to: IpAddr) -> Option<(Prefix, Hop)> {
-        let up = |hop: Hop| into(hop).is_none_or(|index| self.ports.get(&index).is_some_and(|port| port.link.up));
+        let up =
+            |hop: Hop| into(hop).is_none_or(|index| self.ports.get(&index).is_some_and(|port| port.link.up));
         self.routes
             .iter()
             .filter(|(identity, held)| {
@@ -264,7 +265,10 @@ impl FakeKernel {
 
     /// Our routes.
     pub(crate) fn ours(&self) -> impl Iterator<Item = (&Identity, Hop)> {
-        self.routes.iter().filter(|(_, held)| held.protocol == PROTOCOL).map(|(identity, held)| (identity, held.hop))
+        self.routes
+            .iter()
+            .filter(|(_, held)| held.protocol == PROTOCOL)
+            .map(|(identity, held)| (identity, held.hop))
     }
 
     /// What a route of ours for this prefix says.
@@ -275,13 +279,20 @@ impl FakeKernel {
 
     /// Everything, as the shell reads it.
     pub(crate) fn view(&self) -> KernelView {
-        let foreign = self.routes.iter().filter(|(identity, held)| {
-            identity.table == MAIN && held.protocol != PROTOCOL
-        });
+        let foreign =
+            self.routes.iter().filter(|(identity, held)| identity.table == MAIN && held.protocol != PROTOCOL);
         let routes = foreign.filter_map(|(identity, held)| {
             let Hop::Device { ifindex, gateway, source } = held.hop else { return None };
             let Identity { prefix, metric, .. } = *identity;
-            Some(UnderlayRoute { prefix, gateway, ifindex, source, metric, protocol: held.protocol, mtu: None })
+            Some(UnderlayRoute {
+                prefix,
+                gateway,
+                ifindex,
+                source,
+                metric,
+                protocol: held.protocol,
+                mtu: None,
+            })
         });
         KernelView {
             underlay: Underlay {

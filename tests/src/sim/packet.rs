@@ -62,13 +62,11 @@ pub(crate) fn tcp(from: SocketAddrV4, to: SocketAddrV4, segment: &Segment) -> Ve
     packet.extend(segment.seq.to_be_bytes());
     packet.extend(segment.ack.unwrap_or(0).to_be_bytes());
     let flag = |set: bool, bit: u8| if set { bit } else { 0 };
-    let flags = flag(segment.fin, 1)
-        | flag(segment.syn, 2)
-        | flag(segment.rst, 4)
-        | flag(segment.ack.is_some(), 16);
+    let flags =
+        flag(segment.fin, 1) | flag(segment.syn, 2) | flag(segment.rst, 4) | flag(segment.ack.is_some(), 16);
     packet.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     packet.extend(&segment.data);
-    let mut pseudo = Vec::from([from.ip().octets(), to.ip().octets()].concat());
+    let mut pseudo = [from.ip().octets(), to.ip().octets()].concat();
     pseudo.extend([0, TCP]);
     pseudo.extend(u16::try_from(length).unwrap().to_be_bytes());
     pseudo.extend(&packet[start..]);
@@ -139,7 +137,8 @@ pub(crate) fn parse(packet: &[u8]) -> Option<Packet> {
 
 #[test]
 fn what_is_built_is_read_back() {
-    let (a, b): (SocketAddrV4, SocketAddrV4) = ("10.1.0.1:40000".parse().unwrap(), "10.2.0.1:179".parse().unwrap());
+    let (a, b): (SocketAddrV4, SocketAddrV4) =
+        ("10.1.0.1:40000".parse().unwrap(), "10.2.0.1:179".parse().unwrap());
     let segment = Segment { seq: 7, ack: Some(9), fin: true, data: b"hello".to_vec(), ..Segment::default() };
     let read = parse(&tcp(a, b, &segment)).unwrap();
     assert_eq!(read, Packet { from: a, to: b, content: Content::Tcp(segment) });

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-use gateway::{Effect, Input, Level, StreamOp, Stream, TunnelId};
+use gateway::{Effect, Input, Level, Stream, StreamOp, TunnelId};
 use ike::Transmit;
 use rand_core::RngCore;
 
@@ -44,7 +44,7 @@ impl World {
     fn drain_host(&mut self, site: usize) {
         while let Some((tunnel, packet)) = self.sites[site].tcp.out.pop_front() {
             if let Some(tunnel) = tunnel {
-                self.into_tunnel(site, tunnel, &packet);
+                self.enter_tunnel(site, tunnel, &packet);
             }
         }
         let here = &mut self.sites[site];
@@ -194,7 +194,10 @@ impl World {
             }
             Begun::Resolve { tunnel, name } => {
                 let found = self.sites[site].names.get(&name).cloned();
-                Heard::Resolved { tunnel, outcome: found.ok_or_else(|| "Name or service not known".to_owned()) }
+                Heard::Resolved {
+                    tunnel,
+                    outcome: found.ok_or_else(|| "Name or service not known".to_owned()),
+                }
             }
             Begun::PathMtu { remote, mtu } => Heard::PathMtu { remote, mtu },
             Begun::Host(command) => {
@@ -261,7 +264,8 @@ impl World {
                 let here = &mut self.sites[site];
                 let device: Option<TunnelId> =
                     target.device.as_deref().and_then(|name| here.tunnel_named(name));
-                let (SocketAddr::V4(remote), Some(IpAddr::V4(source))) = (target.remote, target.source) else {
+                let (SocketAddr::V4(remote), Some(IpAddr::V4(source))) = (target.remote, target.source)
+                else {
                     panic!("the simulation speaks BGP over IPv4, with a source address");
                 };
                 here.tcp.connect(conn, device, source, remote, isn, now);

@@ -28,13 +28,31 @@ const TRIES: u32 = 15;
 /// What the gateway hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TcpEvent {
-    Connected { conn: ConnId, local: SocketAddr, remote: SocketAddr },
-    Failed { conn: ConnId, error: ConnectError },
+    Connected {
+        conn: ConnId,
+        local: SocketAddr,
+        remote: SocketAddr,
+    },
+    Failed {
+        conn: ConnId,
+        error: ConnectError,
+    },
     /// It has no number yet: [`Tcp::adopt`] gives it one.
-    Accepted { key: Ends, tunnel: Option<TunnelId> },
-    Received { conn: ConnId, bytes: Vec<u8> },
-    Written { conn: ConnId, count: usize },
-    Closed { conn: ConnId },
+    Accepted {
+        key: Ends,
+        tunnel: Option<TunnelId>,
+    },
+    Received {
+        conn: ConnId,
+        bytes: Vec<u8>,
+    },
+    Written {
+        conn: ConnId,
+        count: usize,
+    },
+    Closed {
+        conn: ConnId,
+    },
 }
 
 /// The two ends of a connection and the device it is bound to.
@@ -243,7 +261,8 @@ impl Tcp {
             self.emit(ends, Segment { seq: isn, ack: Some(rcv), syn: true, ..Segment::default() });
             return;
         }
-        let length = u32::try_from(segment.data.len()).unwrap() + u32::from(segment.syn) + u32::from(segment.fin);
+        let length =
+            u32::try_from(segment.data.len()).unwrap() + u32::from(segment.syn) + u32::from(segment.fin);
         let ack = Some(segment.seq.wrapping_add(length));
         self.emit(ends, Segment { seq: segment.ack.unwrap_or(0), ack, rst: true, ..Segment::default() });
     }

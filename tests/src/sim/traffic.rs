@@ -127,13 +127,13 @@ impl World {
             return;
         }
         match port.reader.filter(|_| self.sites[site].gateway.is_some()) {
-            Some(tunnel) => self.into_tunnel(site, tunnel, packet),
+            Some(tunnel) => self.enter_tunnel(site, tunnel, packet),
             None => self.flows[flow].unread += 1,
         }
     }
 
     /// A packet written to a tunnel's device.
-    pub(crate) fn into_tunnel(&mut self, site: usize, tunnel: TunnelId, packet: &[u8]) {
+    pub(crate) fn enter_tunnel(&mut self, site: usize, tunnel: TunnelId, packet: &[u8]) {
         let tick = self.sites[site].tick(self.now);
         let out = self.sites[site].datapath.outward(tunnel, packet, tick);
         for datagram in out.datagrams {
@@ -141,7 +141,7 @@ impl World {
         }
         for (tunnel, reply) in out.replies {
             self.answer_too_big(packet, &reply);
-            self.from_tunnel(site, tunnel, &reply);
+            self.leave_tunnel(site, tunnel, &reply);
         }
     }
 
@@ -158,12 +158,14 @@ impl World {
     }
 
     /// A packet read out of a tunnel: for this host, or for one behind it.
-    pub(crate) fn from_tunnel(&mut self, site: usize, tunnel: TunnelId, bytes: &[u8]) {
+    pub(crate) fn leave_tunnel(&mut self, site: usize, tunnel: TunnelId, bytes: &[u8]) {
         let Some(packet) = packet::parse(bytes) else { return };
         self.mark(site, bytes);
         let own = self.is_local(site, *packet.to.ip());
         match packet.content {
-            Content::Tcp(segment) if own => self.tcp_arrives(site, tunnel, (packet.to, packet.from), &segment),
+            Content::Tcp(segment) if own => {
+                self.tcp_arrives(site, tunnel, (packet.to, packet.from), &segment)
+            }
             Content::Udp(_) if self.sites[site].lan_prefix().contains((*packet.to.ip()).into()) => {
                 self.arrive_flow(bytes);
             }

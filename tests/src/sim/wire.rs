@@ -60,7 +60,7 @@ impl World {
                 let tick = self.sites[site].tick(self.now);
                 let written = self.sites[site].datapath.inward(datagram, tick);
                 for (tunnel, packet) in written {
-                    self.from_tunnel(site, tunnel, &packet);
+                    self.leave_tunnel(site, tunnel, &packet);
                 }
                 self.turn(site);
             }

@@ -78,7 +78,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, weather: Weather) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "some point in time to count from; only differences matter")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "some point in time to count from; only differences matter"
+        )]
         let begin = Instant::now();
         Self {
             now: begin,
