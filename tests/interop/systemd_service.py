@@ -177,9 +177,9 @@ def fenced_in(service, step):
     for device, may in (("/dev/net/tun", True), ("/dev/null", True), ("/dev/kmsg", False)):
         opened = guest.run(["sh", "-c", join, "sh", device], check=False)
         expect((opened.rc == 0) == may, f"{device} from inside the unit's group: {opened}")
-    for path, word in (("/usr/lib/x", "Read-only"), ("/etc/causeway/x", None), ("/proc/sys/net/ipv4/ip_forward", "Read-only")):
+    for path in ("/usr/lib/x", "/etc/causeway/x", "/proc/sys/net/ipv4/ip_forward"):
         done = guest.run(["nsenter", "-t", str(pid), "-m", "sh", "-c", f"echo 1 >> {path}"], check=False)
-        expect(word is None or (done.rc != 0 and word in done.err), f"writing {path} in the unit's view: {done}")
+        expect(done.rc != 0 and "Read-only" in done.err, f"writing {path} in the unit's view: {done}")
     homes = guest.run(["nsenter", "-t", str(pid), "-m", "ls", "/root", "/home"], check=False).out
     expect("alice" not in homes and "causeway.deb" not in homes, f"homes are seen: {homes}")
     figure = guest.run(["systemd-analyze", "security", "--no-pager", UNIT], check=False, timeout=60).out
@@ -244,7 +244,7 @@ def comes_back(service, step):
     expect(service.spis() != spis, "a restart kept the SAs")
     step("restart, with a broken file refused once and for all")
     pid = service.pid()
-    guest.run(["dpkg", "-i", "/root/causeway.deb"], timeout=60)
+    guest.run(["dpkg", "--force-unsafe-io", "-i", "/root/causeway.deb"], timeout=60)
     expect(service.active() and service.pid() != pid, "an upgrade did not restart the service")
     carries(service)
     expect(PSK in guest.run(["cat", "/etc/causeway/azure.psk"]).out, "an upgrade took the secret")
@@ -313,7 +313,7 @@ def purged(service, step):
     guest = service.host
     guest.systemctl("start", UNIT)
     carries(service)
-    guest.run(["dpkg", "-P", "causeway"], timeout=60)
+    guest.run(["dpkg", "--force-unsafe-io", "-P", "causeway"], timeout=60)
     nothing_left(guest)
     expect(guest.run(["pgrep", "-x", "causeway"], check=False).rc != 0, "a process is left")
     expect(guest.run(["getent", "group", "causeway"], check=False).rc != 0, "the group is left")

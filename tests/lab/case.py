@@ -18,7 +18,7 @@ from .shell import Failed, NotAvailable, expect
 CASES = [
     "lab_selftest", "first_packet", "main_job", "rekey_lossless", "suites", "down_kill_restart", "own_tail",
     "reasons", "reload", "lifetimes", "nat_moves", "pmtu", "ipv6", "bad_input", "bad_config", "core_dump", "dns_peer",
-    "operator", "demo", "inside_uml", "systemd_service",
+    "operator", "demo", "inside_uml", "systemd_service", "readme",
 ]
 
 

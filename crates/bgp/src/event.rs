@@ -209,6 +209,8 @@ pub enum Event {
         established: bool,
         /// Why.
         cause: ResetCause,
+        /// The prefixes it had taught that were in the decision.
+        lost: Vec<Prefix>,
     },
     /// The neighbour has sent all it has of a family (End-of-RIB).
     EndOfRib {

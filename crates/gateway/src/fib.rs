@@ -198,11 +198,6 @@ impl Fib {
         }
     }
 
-    /// One wish.
-    pub(crate) fn wish(&self, key: &Key, origin: Origin) -> Option<&Wish> {
-        self.wishes.get(key)?.get(&origin)
-    }
-
     /// The wishes of one origin.
     pub(crate) fn wishes(&self, origin: Origin) -> impl Iterator<Item = (&Key, &Wish)> {
         self.wishes.iter().filter_map(move |(key, slot)| slot.get(&origin).map(|wish| (key, wish)))

@@ -63,6 +63,8 @@ pub struct Gateway {
     pub(crate) listeners: BTreeSet<Listener>,
     pub(crate) passwords: BTreeMap<(Listener, IpAddr), Arc<crypto::Secret>>,
     pub(crate) fib: Fib,
+    /// What ended sessions had taught, by neighbour, until it has spoken again.
+    pub(crate) lost: BTreeMap<String, BTreeSet<inet::Prefix>>,
     pub(crate) underlay: Underlay,
     /// Has the kernel been read once, with every device known? Before that nothing of ours is removed from it.
     pub(crate) kernel_known: bool,
@@ -104,6 +106,7 @@ impl Gateway {
             tunnels: BTreeMap::new(),
             neighbors: BTreeMap::new(),
             listeners: BTreeSet::new(),
+            lost: BTreeMap::new(),
             passwords: BTreeMap::new(),
             underlay: Underlay::default(),
             kernel_known: false,
@@ -262,6 +265,8 @@ impl Gateway {
                 self.effects.push_back(Effect::Routes(batch));
             }
         }
+        // The outcome of the last batch may have been all that was waited for.
+        self.finish_stop(now);
     }
 
     /// Events first, so that keys are in the table before the peer learns that it may use them.

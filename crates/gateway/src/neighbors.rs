@@ -1,6 +1,6 @@
 //! BGP neighbours: the speaker's sessions tied to tunnels and sockets.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,7 +63,10 @@ impl Gateway {
             let prefix = Prefix::host(neighbor.address());
             self.fib.forget_where(crate::fib::Origin::Neighbor, |key, _| key.prefix == prefix);
             let name = neighbor.plan.session.name.to_string();
-            self.fib.forget_where(crate::fib::Origin::Unreachable, |_, wish| wish.from == name);
+            // One that only begins anew keeps its losses until it has spoken again.
+            if !self.neighbor_plans().iter().any(|plan| *plan.session.name == *name) {
+                self.forget_lost(&name, |_| true);
+            }
             if let Some(tunnel) = neighbor.tunnel {
                 self.want_static_routes(tunnel);
             }
@@ -98,13 +101,6 @@ impl Gateway {
         self.plan.bgp.iter().flat_map(|bgp| bgp.neighbors.values().cloned()).collect()
     }
 
-    /// Does the session of this name stand that stood before, so that what it does not say is not so?
-    pub(crate) fn neighbor_lives(&self, name: &str, ended: &BTreeSet<NeighborId>) -> bool {
-        let stands =
-            |id: &NeighborId| !ended.contains(id) && self.speaker.state(*id) == Some(State::Established);
-        self.neighbors.iter().any(|(id, n)| &*n.plan.session.name == name && stands(id))
-    }
-
     /// A connection's input for the speaker.
     pub(crate) fn stream(&mut self, stream: Stream<'_>, now: Instant) {
         match stream {
@@ -137,13 +133,13 @@ impl Gateway {
 
     /// Carries out what the speaker wants; true when there was something.
     pub(crate) fn drain_speaker(&mut self, now: Instant) -> bool {
-        let (events, ended) = self.speaker_events();
-        let mut said = !events.is_empty();
+        let mut said = false;
         while let Some(delta) = self.speaker.poll_route() {
             said = true;
-            self.best_route(delta, &ended);
+            self.best_route(delta);
         }
-        for event in events {
+        while let Some(event) = self.speaker.poll_event() {
+            said = true;
             self.bgp_event(event, now);
         }
         while let Some(effect) = self.speaker.poll_effect() {
@@ -151,24 +147,6 @@ impl Gateway {
             self.bgp_effect(effect, now);
         }
         said
-    }
-
-    /// What the speaker has to say, and whose sessions ended. A session may end and its successor stand in the same
-    /// turn: what went with it was not withdrawn, and that it had told everything says nothing any more.
-    fn speaker_events(&mut self) -> (VecDeque<Event>, BTreeSet<NeighborId>) {
-        let events: Vec<Event> = std::iter::from_fn(|| self.speaker.poll_event()).collect();
-        let (mut kept, mut ended) = (VecDeque::new(), BTreeSet::new());
-        for event in events.into_iter().rev() {
-            match &event {
-                Event::Reset { neighbor, established: true, .. } => {
-                    ended.insert(*neighbor);
-                }
-                Event::EndOfRib { neighbor, .. } if ended.contains(neighbor) => continue,
-                Event::Reset { .. } | Event::State { .. } | Event::EndOfRib { .. } | Event::Alarm { .. } => {}
-            }
-            kept.push_front(event);
-        }
-        (kept, ended)
     }
 
     fn bgp_effect(&mut self, effect: BgpEffect, now: Instant) {
@@ -211,8 +189,11 @@ impl Gateway {
                     n.why = None;
                 }
             }
-            Event::Reset { neighbor, cause, .. } => {
+            Event::Reset { neighbor, cause, lost, .. } => {
                 self.neighbor_log(neighbor, Level::Info, format!("BGP session: {cause}"));
+                if let Some(name) = self.neighbors.get(&neighbor).map(|n| n.plan.session.name.to_string()) {
+                    self.session_lost(&name, lost);
+                }
                 if let (Some(n), Some(why)) = (self.neighbors.get_mut(&neighbor), why_of(&cause, now)) {
                     n.why = Some(why);
                 }

@@ -98,8 +98,6 @@ impl Gateway {
                     self.speaker.upsert_neighbor(id, plan.session.clone(), now);
                     if let Some(neighbor) = self.neighbors.get_mut(&id) {
                         neighbor.plan = plan;
-                        // The new policies may let something pass.
-                        neighbor.why.take_if(|why| why.code == crate::why::Code::PolicyDeniesAll);
                     }
                 }
                 Some(_) => {}

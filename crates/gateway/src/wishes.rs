@@ -65,12 +65,12 @@ impl Gateway {
         }
     }
 
-    /// The speaker's choice for one prefix changed; the sessions of `ended` ended in this turn.
-    pub(crate) fn best_route(&mut self, delta: bgp::RouteDelta, ended: &BTreeSet<NeighborId>) {
+    /// The speaker's choice for one prefix changed.
+    pub(crate) fn best_route(&mut self, delta: bgp::RouteDelta) {
         self.table_version += 1;
         let key = Key { table: self.plan.routes.table, prefix: delta.prefix };
         let Some(best) = delta.best else {
-            self.route_gone(key, ended);
+            self.fib.forget(key, Origin::Bgp);
             return;
         };
         let Some(neighbor) = self.neighbors.get(&best.neighbor) else { return };
@@ -90,42 +90,49 @@ impl Gateway {
                 None => return,
             },
         };
-        self.fib.want(key, Origin::Bgp, Wish { hop, from: from.clone() });
-        if self.fails_closed(&from) {
-            // Ready to take over in one step when the learned route goes.
-            self.fib.want(key, Origin::Unreachable, Wish { hop: Hop::Unreachable, from });
-        } else {
-            self.fib.forget(key, Origin::Unreachable);
-        }
+        self.fib.want(key, Origin::Bgp, Wish { hop, from });
         self.fib.forget(key, Origin::Stale);
     }
 
-    /// A prefix has no path any more: withdrawn by a peer that is up it goes, lost with its tunnel it is refused.
-    fn route_gone(&mut self, key: Key, ended: &BTreeSet<NeighborId>) {
-        let from = self.fib.wish(&key, Origin::Bgp).map(|wish| wish.from.clone());
-        self.fib.forget(key, Origin::Bgp);
-        let peer_lives = from.is_some_and(|from| self.neighbor_lives(&from, ended));
-        if peer_lives {
-            self.fib.forget(key, Origin::Unreachable);
+    /// A session ended, and with it what it taught. Until its peer has spoken again these prefixes are refused where
+    /// nobody else teaches them, even if others did meanwhile and took theirs back.
+    pub(crate) fn session_lost(&mut self, name: &str, lost: Vec<Prefix>) {
+        if !self.fails_closed(name) {
+            return;
         }
+        for prefix in &lost {
+            let wish = Wish { hop: Hop::Unreachable, from: name.to_owned() };
+            self.fib.want(Key { table: self.plan.routes.table, prefix: *prefix }, Origin::Unreachable, wish);
+        }
+        self.lost.entry(name.to_owned()).or_default().extend(lost);
     }
 
-    /// The peer has told all it knows of a family: what an earlier session taught and this one did not is taken back. What an
-    /// earlier run left refused, nobody knows for whom, waits until every tunnel's neighbours have spoken.
+    /// The peer has told all it knows of a family: what an earlier session taught counts no more. What an earlier run
+    /// left refused, nobody knows for whom, waits until every tunnel's neighbours have spoken.
     pub(crate) fn converged(&mut self, id: NeighborId, ipv4: bool) {
         let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
         neighbor.converged = true;
         let name = neighbor.plan.session.name.to_string();
         let tunnel = neighbor.plan.session.tunnel.as_ref().map(ToString::to_string);
         let all = self.neighbors.values().all(|n| n.converged || n.tunnel.is_none());
+        self.forget_lost(&name, |prefix| prefix.is_ipv4() == ipv4);
         let learned: BTreeSet<Key> = self.fib.wishes(Origin::Bgp).map(|(key, _)| *key).collect();
-        // Of this family: of the other it may not have told anything yet.
-        let gone = |key: &Key| key.prefix.is_ipv4() == ipv4 && !learned.contains(key);
-        self.fib.forget_where(Origin::Unreachable, |key, wish| wish.from == name && gone(key));
         self.fib.forget_where(Origin::Stale, |key, wish| {
             let spoken = Some(&wish.from) == tunnel.as_ref() || (wish.from.is_empty() && all);
-            spoken && gone(key)
+            spoken && key.prefix.is_ipv4() == ipv4 && !learned.contains(key)
         });
+    }
+
+    /// Lost prefixes that count no more: they are refused no longer unless another's loss still counts.
+    pub(crate) fn forget_lost(&mut self, name: &str, which: impl Fn(&Prefix) -> bool) {
+        let Some(lost) = self.lost.get_mut(name) else { return };
+        let done: Vec<Prefix> = lost.iter().copied().filter(|prefix| which(prefix)).collect();
+        lost.retain(|prefix| !which(prefix));
+        for prefix in done {
+            if !self.lost.values().any(|others| others.contains(&prefix)) {
+                self.fib.forget(Key { table: self.plan.routes.table, prefix }, Origin::Unreachable);
+            }
+        }
     }
 
     /// Routes an earlier run left: those that led into a tunnel are refused until its neighbours have spoken, for
@@ -171,7 +178,6 @@ impl Gateway {
                 Hop::Unreachable => !names.contains(&wish.from),
             });
         }
-        self.fib.forget_where(Origin::Unreachable, |_, wish| !names.contains(&wish.from));
         self.want_peer_routes();
     }
 

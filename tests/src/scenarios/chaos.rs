@@ -20,11 +20,11 @@ fn files(seed: u64, in_udp: bool) -> [File; 2] {
     if in_udp {
         (a.encapsulation, b.encapsulation) = ("always", "always");
     }
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         b.start = "initiate";
     }
     let (mut a, mut b) = (file_a(a), file_b(b));
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         (a.table, b.table) = (Some(100), Some(100));
     }
     [a, b]

@@ -71,7 +71,7 @@ fn two_sites_that_both_dial_at_once_end_with_one_child() {
     over_seeds(|seed| {
         let mut b = link_b();
         b.start = "initiate";
-        let weather = if seed % 2 == 0 { Weather::BREEZE } else { Weather::storm(10) };
+        let weather = if seed.is_multiple_of(2) { Weather::BREEZE } else { Weather::storm(10) };
         let mut world = sites(seed, weather, &file_a(link_a()), &file_b(b));
         world.start(A);
         world.run_for(milliseconds(seed * 13 % 200));

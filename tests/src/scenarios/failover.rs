@@ -87,3 +87,21 @@ fn taking_one_of_two_tunnels_down_by_command_refuses_nothing() {
         assert!(flow.lost() <= 2, "{} lost", flow.lost());
     });
 }
+
+#[test]
+fn withdrawn_by_the_living_while_the_other_is_dead_it_is_refused() {
+    over_seeds(|seed| {
+        let mut world = twins(seed);
+        let first = taken(&world);
+        let (outer, other) = if first == "one" { (OUTER_B, "two") } else { (SECOND_B, "one") };
+        world.net.cut(OUTER_A, outer, true);
+        world.run_until("the other carries", seconds(45), |world| taken(world) == other);
+        let text = world.sites[B].file.clone();
+        let at = text.find(&format!("[bgp.neighbor.{other}]")).unwrap();
+        world.sites[B].file =
+            format!("{}{}", &text[..at], text[at..].replacen("export = \"any\"", "export = \"none\"", 1));
+        world.command(B, Request::Reload);
+        world.run_for(seconds(5));
+        assert_eq!(world.sites[A].kernel.our_hop("10.2.0.0/24"), Some(gateway::Hop::Unreachable));
+    });
+}

@@ -124,7 +124,7 @@ fn stopped_by_command_it_refuses_and_up_brings_it_back() {
 #[test]
 fn a_stop_leaves_nothing_of_ours_in_the_kernel() {
     over_seeds(|seed| {
-        let cut = seed % 2 == 0;
+        let cut = seed.is_multiple_of(2);
         let mut a = link_a();
         a.routes = vec!["10.99.0.0/16".to_owned()];
         let mut world = established(seed, Weather::storm(5), a, link_b());

@@ -12,3 +12,4 @@ mod policy;
 mod rekey;
 mod reload;
 mod tail;
+mod teeth;

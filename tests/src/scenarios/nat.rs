@@ -69,7 +69,7 @@ fn a_mapping_that_moves_is_followed_with_the_peers_next_packet() {
         world.run_for(milliseconds(wait));
         let sent = world.flow(A, B, milliseconds(100));
         world.run_for(seconds(1));
-        let public = if seed % 2 == 0 { PUBLIC } else { "45.30.0.2" };
+        let public = if seed.is_multiple_of(2) { PUBLIC } else { "45.30.0.2" };
         world.net.nats.get_mut(&A).unwrap().restart(public);
         world.run_for(seconds(2));
         // One round trip at most was lost, and from then on both directions are whole.

@@ -46,7 +46,7 @@ fn under_loss_exactly_one_child_remains_whoever_rekeys() {
         let mut world = established(seed, Weather::BREEZE, link_a(), link_b());
         world.net.weather = Weather::storm(20);
         for round in 0..4 {
-            rekey_both(&mut world, round % 2 == 1, round % 2 == 0 || seed % 2 == 0, 60);
+            rekey_both(&mut world, round % 2 == 1, round % 2 == 0 || seed.is_multiple_of(2), 60);
             let pause = pick(&mut world.rng, (10, 8_000));
             world.run_for(milliseconds(pause));
         }

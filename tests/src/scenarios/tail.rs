@@ -32,7 +32,7 @@ fn path_to_peer(world: &World) -> Option<u32> {
 #[test]
 fn a_peer_that_advertises_everything_never_draws_its_own_path_into_the_tunnel() {
     over_seeds(|seed| {
-        let table = (seed % 2 == 0).then_some(100);
+        let table = (seed.is_multiple_of(2)).then_some(100);
         let mut world = greedy(seed, table);
         assert_eq!(path_to_peer(&world), Some(WAN));
         // Everything else goes into the tunnel.

@@ -50,7 +50,9 @@ impl Speaker {
         let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
         if neighbor.gate != Gate::Up {
             neighbor.gate = Gate::Up;
+            // A new tunnel is a new beginning: what went wrong through the old one says nothing of it.
             neighbor.failed_dials = 0;
+            neighbor.errors = 0;
             neighbor.retry_at = None;
             neighbor.hold = neighbor.hold.filter(|hold| matches!(hold, Hold::PrefixLimit(_)));
             self.touched.insert(id);

@@ -57,7 +57,7 @@ impl Speaker {
         if neighbor.connections.is_empty() {
             neighbor.schedule_retry(&mut self.jitter, now);
             neighbor.note_reset(cause.clone(), false, now);
-            self.event(Event::Reset { neighbor: id, established: false, cause });
+            self.event(Event::Reset { neighbor: id, established: false, cause, lost: Vec::new() });
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bgp_rib::NeighborId;
 use bgp_wire::{MessageType, Notification, NotificationCode};
+use inet::Prefix;
 
 use super::Speaker;
 use crate::connection::Connection;
@@ -16,7 +17,8 @@ impl Speaker {
     pub(super) fn end(&mut self, id: NeighborId, conn: ConnId, cause: ResetCause, now: Instant) {
         let Some(connection) = self.take_connection(id, conn) else { return };
         self.say_goodbye(id, conn, connection, &cause);
-        let established_for = self.end_session(id, conn, now);
+        let ended = self.end_session(id, conn, now);
+        let (established_for, lost) = ended.map_or((None, Vec::new()), |(span, lost)| (Some(span), lost));
         let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
         let collision = is_collision(&cause);
         neighbor.counters.collisions += u64::from(collision);
@@ -28,7 +30,7 @@ impl Speaker {
         if neighbor.connections.is_empty() {
             self.plan_return(id, &cause, established_for, now);
         }
-        self.event(Event::Reset { neighbor: id, established: established_for.is_some(), cause });
+        self.event(Event::Reset { neighbor: id, established: established_for.is_some(), cause, lost });
     }
 
     /// Ends all connections and any dial.
@@ -80,15 +82,15 @@ impl Speaker {
         }
     }
 
-    /// If the connection carried the session: its routes go now. Answers how long it was established.
-    fn end_session(&mut self, id: NeighborId, conn: ConnId, now: Instant) -> Option<Duration> {
+    /// If the connection carried the session: its routes go now. Answers how long it was established, and which they were.
+    fn end_session(&mut self, id: NeighborId, conn: ConnId, now: Instant) -> Option<(Duration, Vec<Prefix>)> {
         let neighbor = self.neighbors.get_mut(&id)?;
         let session = neighbor.session.take_if(|session| session.conn == conn)?;
         neighbor.counters.dropped += 1;
         let gone = neighbor.adj_in.clear();
         let changes = self.loc.withdraw_all(id, &gone);
         self.propagate(changes);
-        Some(now.saturating_duration_since(session.since))
+        Some((now.saturating_duration_since(session.since), gone))
     }
 
     /// No connection is left: when to try again.

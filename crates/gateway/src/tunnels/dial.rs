@@ -157,8 +157,13 @@ impl Gateway {
     /// Attempts whose IKE SA is no more, without a word of its failure (it was cleared by command): they are over.
     pub(crate) fn give_up_dials(&mut self, now: Instant) -> bool {
         let dialing = |tunnel: &&Tunnel| matches!(tunnel.dial, Dial::Dialing { .. });
-        let over: Vec<TunnelId> =
-            self.tunnels.values().filter(dialing).map(|tunnel| tunnel.id).filter(|id| !self.ike_goes_on(*id)).collect();
+        let over: Vec<TunnelId> = self
+            .tunnels
+            .values()
+            .filter(dialing)
+            .map(|tunnel| tunnel.id)
+            .filter(|id| !self.ike_goes_on(*id))
+            .collect();
         for id in &over {
             self.dial_failed(*id, Why::local(Code::Stopped, "the attempt was ended by command", now), now);
         }
