@@ -33,7 +33,8 @@ impl Bench {
             return;
         }
         let once = timed(1, &mut work);
-        let calls = if self.quick { 1 } else { (SAMPLE.as_nanos() / once.as_nanos().max(1)).clamp(1, 1 << 24) };
+        let calls =
+            if self.quick { 1 } else { (SAMPLE.as_nanos() / once.as_nanos().max(1)).clamp(1, 1 << 24) };
         let samples = if self.quick { 1 } else { SAMPLES };
         let mut times: Vec<f64> = (0..samples)
             .map(|_| timed(calls as u64, &mut work).as_secs_f64() / (calls as f64 * items as f64))

@@ -40,7 +40,8 @@ fn open(bind: SocketAddr) -> Result<UdpSocket, Failure> {
 
 fn send(args: &Args) -> Result<(), Failure> {
     let dest: SocketAddr = args.need("to")?.parse()?;
-    let any: IpAddr = if dest.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let any: IpAddr =
+        if dest.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = open(SocketAddr::new(any, 0))?;
     let (rate, size) = (args.number("rate", 1000)?, args.number("size", 1300)?.max(8) as usize);
     let length = Duration::from_millis(args.number("millis", 1000)?);

@@ -58,11 +58,7 @@ impl Side {
         let (host, mut done) = namespace.run(|| Host::start([].into(), workers.devices()).unwrap()).unwrap();
         host.command(Command::Device(
             TUNNEL,
-            Device::Open {
-                name: "vti0".into(),
-                addresses: vec![(own.inner.into(), 32)],
-                mtu: 1400,
-            },
+            Device::Open { name: "vti0".into(), addresses: vec![(own.inner.into(), 32)], mtu: 1400 },
         ));
         let index = loop {
             match done.blocking_recv() {
