@@ -4,12 +4,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use control::frame::{self, HEADER, Kind, MAX_REQUEST};
 use control::{Answer, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// The group whose members may use the socket.
 const GROUP: &str = "causeway";
@@ -19,6 +20,10 @@ const REQUESTS: usize = 64;
 pub(crate) const REPLIES: usize = 1024;
 /// How long a client that may not ask is heard out.
 const REFUSAL: std::time::Duration = std::time::Duration::from_secs(1);
+/// Clients served at a time; more wait in the socket's backlog.
+const CLIENTS: usize = 64;
+/// The least time between two lines about refused processes.
+const STRANGERS: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// One request and where its replies go.
 pub(crate) struct Asked {
@@ -75,24 +80,52 @@ pub(crate) fn open(path: &Path) -> io::Result<(Socket, mpsc::Receiver<Asked>)> {
 }
 
 async fn listen(listener: UnixListener, group: Option<u32>, asked: mpsc::Sender<Asked>) {
+    let places = Arc::new(Semaphore::new(CLIENTS));
+    let mut strangers = Strangers::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) if admitted(&stream, group) => {
+            Ok((stream, _)) => {
+                // A place is held until the client is gone, refused or not: nobody can pile up connections.
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                if !admitted(&stream, group) {
+                    strangers.say();
+                    tokio::spawn(async move {
+                        let _ = tokio::time::timeout(REFUSAL, refuse(stream)).await;
+                        drop(place);
+                    });
+                    continue;
+                }
                 let asked = asked.clone();
                 tokio::spawn(async move {
                     if let Err(error) = serve(stream, asked).await {
                         tracing::debug!(%error, "control client");
                     }
+                    drop(place);
                 });
-            }
-            Ok((stream, _)) => {
-                tracing::warn!("a process of another user was refused on the control socket");
-                tokio::spawn(tokio::time::timeout(REFUSAL, refuse(stream)));
             }
             Err(error) => {
                 tracing::debug!(%error, "control accept");
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
+        }
+    }
+}
+
+/// Refused processes, told of at a bounded rate.
+#[derive(Default)]
+struct Strangers {
+    told: Option<tokio::time::Instant>,
+    since: u64,
+}
+
+impl Strangers {
+    fn say(&mut self) {
+        self.since += 1;
+        let now = tokio::time::Instant::now();
+        if self.told.is_none_or(|told| now.duration_since(told) >= STRANGERS) {
+            let count = self.since;
+            tracing::warn!(count, "processes of other users were refused on the control socket");
+            (self.told, self.since) = (Some(now), 0);
         }
     }
 }
