@@ -107,7 +107,13 @@ def one_suite(stand, ike, esp, started):
 
 
 def passes(stand, when):
-    """Packets of several lengths, one for each place of the cipher's padding."""
+    """Packets of several lengths, one for each place of the cipher's padding.
+
+    Each may be asked for twice: a guest's answer has been seen to leave its kernel's ESP and never to arrive, about
+    one in a thousand at this pace. Whether rekeying loses packets is judged by rekey_lossless, at 1,000 a second.
+    """
+    def answered(size):
+        return ping(stand.site.gateway, AZURE.peering, count=1, size=size, source="192.168.1.1", check=False) == 1
+
     for size in (1, 56, 57, 58, 59, 1000):
-        got = ping(stand.site.gateway, AZURE.peering, count=1, size=size, source="192.168.1.1", check=False)
-        expect(got == 1, f"{when}: a packet of {size} octets got no answer")
+        expect(answered(size) or answered(size), f"{when}: a packet of {size} octets got no answer, twice")
