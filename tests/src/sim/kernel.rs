@@ -91,7 +91,7 @@ impl FakeKernel {
                 let [a, b, c, _] = address.octets();
                 IpAddr::from([a, b, c, 254])
             }
-            IpAddr::V6(_) => unimplemented!("outer IPv6"),
+            IpAddr::V6(_) => panic!("the simulated underlay is IPv4 alone"),
         };
         let hop = Hop::Device { ifindex: WAN, gateway: Some(gateway), source: None };
         let default = Identity { table: MAIN, prefix: Prefix::default_v4(), metric: DEFAULT_METRIC };

@@ -217,9 +217,7 @@ impl Gateway {
 
     /// Gives the IKE engine the connection with everything known so far filled in.
     pub(crate) fn set_connection(&mut self, id: TunnelId, now: Instant) {
-        let Some(tunnel) = self.tunnels.get(&id) else { return };
-        let connection =
-            tunnel.plan.connection(self.locals(&tunnel.plan.local), tunnel.known_remotes().collect());
+        let Some(connection) = self.connection_of(id) else { return };
         let conn = ConnId(id.0);
         let same =
             |held: &ike::Connection| held.remote == connection.remote && held.local == connection.local;
@@ -230,10 +228,15 @@ impl Gateway {
 
     /// The same after the file changed: everything of it may differ.
     pub(crate) fn force_connection(&mut self, id: TunnelId, now: Instant) {
-        let Some(tunnel) = self.tunnels.get(&id) else { return };
-        let connection =
-            tunnel.plan.connection(self.locals(&tunnel.plan.local), tunnel.known_remotes().collect());
-        self.ike.upsert_connection(ConnId(id.0), connection, now);
+        if let Some(connection) = self.connection_of(id) {
+            self.ike.upsert_connection(ConnId(id.0), connection, now);
+        }
+    }
+
+    /// A tunnel's connection with everything known so far filled in.
+    fn connection_of(&self, id: TunnelId) -> Option<ike::Connection> {
+        let tunnel = self.tunnels.get(&id)?;
+        Some(tunnel.plan.connection(self.locals(&tunnel.plan.local), tunnel.known_remotes().collect()))
     }
 
     /// Our outer addresses as they are now; empty for any.

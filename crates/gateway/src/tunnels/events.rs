@@ -25,7 +25,6 @@ impl Gateway {
                 if let Some(tunnel) = self.tunnels.get_mut(&id) {
                     tunnel.peer = Some(up.path.remote.ip());
                     tunnel.local = Some(up.path.local.ip());
-                    tunnel.ike_since = Some(now);
                 }
                 self.want_peer_routes();
                 self.set_guard(now);
@@ -45,7 +44,6 @@ impl Gateway {
                 self.tell(id, "IKE SA rekeyed".to_owned(), Level::Info);
                 if let Some(tunnel) = self.tunnels.get_mut(&id) {
                     tunnel.children.inherit(old, new);
-                    tunnel.ike_since = Some(now);
                 }
             }
             Event::IkeDown { conn, reason, replaced, .. } => {
@@ -113,8 +111,7 @@ impl Gateway {
         if replaced {
             return;
         }
-        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
-        tunnel.ike_since = None;
+        let Some(tunnel) = self.tunnels.get(&id) else { return };
         if !tunnel.carries() {
             self.tunnel_lost(id, now);
         }

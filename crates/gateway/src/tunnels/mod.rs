@@ -37,8 +37,6 @@ pub(crate) struct Tunnel {
     pub(crate) mtu: u32,
     /// Why it is down; kept until it is up.
     pub(crate) why: Option<Why>,
-    /// Since when IKE is established.
-    pub(crate) ike_since: Option<Instant>,
     /// Since when the whole state is what it is.
     pub(crate) since: Instant,
     /// Was it wholly up when last looked at?
@@ -84,7 +82,6 @@ impl Tunnel {
             path_mtu: None,
             mtu,
             why,
-            ike_since: None,
             since: now,
             was_up: false,
             plan,
