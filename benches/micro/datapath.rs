@@ -2,21 +2,25 @@
 //! and joined on the way in. Times are for one packet of a super-packet of 45.
 #![expect(clippy::unwrap_used, reason = "a bench fails by saying so")]
 
+use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use causeway_benches::harness::Bench;
+use causeway_benches::now;
 use crypto::{Encr, Integ, Suite};
-use esp::{InboundParams, InboundSa, Limits, OutboundParams, OutboundSa, Tick};
-use inet::Selector;
+use esp::Tick;
 use tunnel::offload::checksum;
 use tunnel::offload::coalesce::Joining;
-use tunnel::offload::virtio::{Gso, Header};
-use tunnel::{
-    DfPolicy, Drops, Egress, InboundRow, Ingress, MssPolicy, OutboundRow, OuterPath, Received, Reports,
-    Selectors, SendBatch, Table, TunnelId, TunnelRow,
-};
+use tunnel::publish::Publisher;
+use tunnel::{Drops, Egress, Ingress, Received, Reports, SendBatch, Table};
 
-const TUNNEL: TunnelId = TunnelId(1);
+#[path = "../../crates/tunnel/tests/pair/mod.rs"]
+mod pair;
+
+use pair::TUNNEL;
+
 const SEGMENTS: usize = 45;
 const PAYLOAD: usize = 1360;
 
@@ -34,15 +38,90 @@ fn main() {
     }
     let bytes = vec![0x5a; 1400];
     bench.case("checksum of 1400 octets", 1, 1400, || checksum::sum(&bytes));
+    for rows in [1, 1000, 10_000] {
+        lookups(&bench, rows);
+    }
+    if bench.wants("table of 10,000 SAs") {
+        publishing();
+    }
+}
+
+fn gcm() -> Suite {
+    Suite::new(Encr::from_keyword("aes256gcm16").unwrap(), None).unwrap()
+}
+
+/// The usual tunnel among inbound SAs of others, together `rows`.
+fn among(rows: u32) -> Table {
+    let mut table = pair::table(gcm(), 1438).edit();
+    for spi in (pair::SPI..).skip(1).take(rows as usize - 1) {
+        table.set_inbound(pair::inbound(gcm(), spi));
+    }
+    table.build()
+}
+
+/// What finding the SA of an SPI costs, SPIs in a random order.
+fn lookups(bench: &Bench, rows: u32) {
+    let (table, mut state) = (among(rows), 1u64);
+    bench.case(&format!("the SA of an SPI among {rows}"), 1, 0, || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        black_box(table.inbound(pair::SPI + (state >> 33) as u32 % rows).map(|row| row.sa.spi()))
+    });
+}
+
+/// The longest a batch takes, of a second of them, while nobody publishes and while tables of 10,000 inbound SAs are
+/// made and published as fast as that goes.
+fn publishing() {
+    let mut publisher = Publisher::new(among(10_000));
+    let mut reader = publisher.reader();
+    let stop = AtomicBool::new(false);
+    let quiet = worst(|| Arc::clone(reader.current()));
+    let (busy, tables, took) = std::thread::scope(|scope| {
+        let stop = &stop;
+        let publishing = scope.spawn(move || {
+            let (mut tables, mut longest) = (0u32, Duration::ZERO);
+            while !stop.load(Ordering::Relaxed) {
+                let began = now();
+                let mut next = publisher.current().edit();
+                next.set_inbound(pair::inbound(gcm(), 0x9000_0000 + tables));
+                next.remove_inbound(0x9000_0000 + tables.saturating_sub(1));
+                publisher.publish(Arc::new(next.build()));
+                (tables, longest) = (tables + 1, longest.max(began.elapsed()));
+            }
+            (tables, longest)
+        });
+        let busy = worst(|| Arc::clone(reader.current()));
+        stop.store(true, Ordering::Relaxed);
+        let (tables, longest) = publishing.join().unwrap();
+        (busy, tables, longest)
+    });
+    println!(
+        "table of 10,000 SAs: a batch of {SEGMENTS} at its longest {quiet:?}, with {tables} tables published {busy:?}; \
+         making and publishing one at its longest {took:?}"
+    );
+}
+
+/// The longest of a second's batches, each with the table of its moment, less the worst hundredth of a per cent,
+/// which is the scheduler's.
+fn worst(mut table: impl FnMut() -> Arc<Table>) -> Duration {
+    let frame = pair::frame(SEGMENTS, PAYLOAD);
+    let mut egress = Egress::new(Arc::default());
+    let (mut batch, mut reports) = (SendBatch::default(), Reports::new(16));
+    let (began, mut times) = (now(), Vec::new());
+    while began.elapsed() < Duration::from_secs(1) {
+        let start = now();
+        let table = table();
+        let _ = egress.handle_frame(&table, TUNNEL, &frame, &mut batch, &mut reports, Tick(0));
+        egress.seal(&mut batch);
+        batch.clear();
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    times.get(times.len() - 1 - times.len() / 10_000).copied().unwrap_or_default()
 }
 
 fn run(bench: &Bench, suite: Suite) {
-    let path = OuterPath::Udp {
-        local: "192.0.2.1:4500".parse().unwrap(),
-        remote: "192.0.2.2:4500".parse().unwrap(),
-    };
-    let table = table(suite, path);
-    let frame = frame();
+    let table = pair::table(suite, 1438);
+    let frame = pair::frame(SEGMENTS, PAYLOAD);
     let drops = Arc::new(Drops::default());
     let mut egress = Egress::new(Arc::clone(&drops));
     let mut ingress = Ingress::new(Arc::clone(&drops), Joining { tcp: true, udp: true });
@@ -64,67 +143,11 @@ fn run(bench: &Bench, suite: Suite) {
         for run in batch.runs() {
             let bytes = &mut buffer[..run.bytes.len()];
             bytes.copy_from_slice(run.bytes);
-            let mut messages = [Received { bytes, segment: run.segment, path, tos: run.tos }];
+            let mut messages = [Received { bytes, segment: run.segment, path: run.path, ifindex: 0, tos: run.tos }];
             ingress.handle_batch(&table, &mut messages, &mut reports, Tick(0));
             ingress.for_each_write(&messages, |_, slices| writes += slices.len());
             ingress.clear();
         }
         assert!(writes > SEGMENTS && drops.total() == 0);
     });
-}
-
-fn table(suite: Suite, path: OuterPath) -> Table {
-    let (key, mac_key) = (vec![1; suite.encr_key_len()], vec![2; suite.integ_key_len()]);
-    let limits = Limits::default();
-    let outbound = OutboundParams {
-        spi: 0x1234,
-        suite,
-        encr_key: &key,
-        integ_key: &mac_key,
-        iv_seed: [3; 16],
-        esn: true,
-        limits,
-    };
-    let inbound = InboundParams {
-        spi: 0x1234,
-        suite,
-        encr_key: &key,
-        integ_key: &mac_key,
-        esn: true,
-        replay_window: 1024,
-        limits,
-    };
-    let any = Arc::new(Selectors::new(&[Selector::any_v4(), Selector::any_v6()]));
-    let (local, remote) = (Arc::clone(&any), Arc::clone(&any));
-    let mut table = Table::new().edit();
-    table.set_tunnel(TunnelRow {
-        id: TUNNEL,
-        mtu: 1438,
-        mss: MssPolicy::Auto,
-        df: DfPolicy::Copy,
-        outbound: vec![OutboundRow { sa: Arc::new(OutboundSa::new(outbound).unwrap()), path, local, remote }],
-    });
-    let sa = Arc::new(InboundSa::new(inbound).unwrap());
-    table.set_inbound(InboundRow { tunnel: TUNNEL, sa, path, local: Arc::clone(&any), remote: any });
-    table.build()
-}
-
-/// A TCP super-packet as the TUN gives it.
-fn frame() -> Vec<u8> {
-    let total = 40 + PAYLOAD * SEGMENTS;
-    let header = Header {
-        needs_checksum: true,
-        gso: Gso::Tcp4,
-        header_len: 40,
-        gso_size: PAYLOAD as u16,
-        checksum_start: 20,
-        checksum_offset: 16,
-    };
-    let mut frame = header.to_bytes().to_vec();
-    frame.extend([0x45, 0]);
-    frame.extend((total as u16).to_be_bytes());
-    frame.extend([0, 0, 0x40, 0, 63, 6, 0, 0, 10, 0, 0, 1, 10, 0, 1, 1, 0, 80, 1, 0, 0, 0, 0, 1]);
-    frame.extend([0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
-    frame.resize(10 + total, 0x5a);
-    frame
 }

@@ -57,6 +57,7 @@ fn decide(prefixes: &[Prefix]) -> usize {
             asn: 65515,
             router_id: Ipv4Addr::from_bits(number),
             address: IpAddr::from(Ipv4Addr::from_bits(0xac10_0000 + number)),
+            weight: 0,
         };
         let attributes = Arc::new(attributes(path));
         for prefix in prefixes {

@@ -27,10 +27,17 @@ impl Bench {
         Self { words: words.into_iter().filter(|word| !word.starts_with("--")).collect(), quick }
     }
 
-    /// Times `work`, which does `items` things of `octets` octets each (0: not said) a call.
-    pub fn case<R>(&self, name: &str, items: u64, octets: u64, mut work: impl FnMut() -> R) {
-        if !self.words.is_empty() && !self.words.iter().any(|word| name.contains(word.as_str())) {
-            return;
+    /// Was a case of this name chosen?
+    #[must_use]
+    pub fn wants(&self, name: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| name.contains(word.as_str()))
+    }
+
+    /// Times `work`, which does `items` things of `octets` octets each (0: not said) a call. Gives the
+    /// seconds of one thing, if the case was chosen.
+    pub fn case<R>(&self, name: &str, items: u64, octets: u64, mut work: impl FnMut() -> R) -> Option<f64> {
+        if !self.wants(name) {
+            return None;
         }
         let once = timed(1, &mut work);
         let calls =
@@ -47,6 +54,7 @@ impl Bench {
             format!("{:>10.3} GB/s", octets as f64 / each / 1e9)
         };
         println!("{name:<52} {:>12.1} ns {rate}", each * 1e9);
+        Some(each)
     }
 }
 

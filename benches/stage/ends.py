@@ -90,11 +90,9 @@ class Causeway(Contender):
         self.binary, self.esp, self.encapsulation, self.ike = binary, esp, encapsulation, ike
         self.starts = (start, "respond")
 
-    def configure(self, side):
-        """Writes one end's file and secret; the file's path."""
-        end = self.ends[side]
-        directory = end.directory(self.name)
-        tree = {
+    def tree(self, side):
+        """One end's file as a tree."""
+        return {
             "control": {"socket": self.socket(side)},
             "log": {"level": "warn"},
             "tunnel": {"bench": {
@@ -108,10 +106,14 @@ class Causeway(Contender):
                 "interface": {"name": "vti0", "addresses": [f"{INNER[side]}/24", f"{INNER6[side]}/64"]},
             }},
         }
+
+    def configure(self, side):
+        """Writes one end's file and secret; the file's path."""
+        directory = self.ends[side].directory(self.name)
         with open(os.open(f"{directory}/bench.psk", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(PSK)
         with open(f"{directory}/causeway.toml", "w") as file:
-            file.write(dumps(tree))
+            file.write(dumps(self.tree(side)))
         return f"{directory}/causeway.toml"
 
     def socket(self, side):
@@ -131,6 +133,34 @@ class Causeway(Contender):
 
     def up(self):
         self.client(0, "up", "bench")
+
+
+class WireGuard(Contender):
+    """Two wireguard-go, whose binary the caller brings."""
+
+    def __init__(self, lab, name, binary):
+        super().__init__(lab, name)
+        self.binary = binary
+
+    def connect(self):
+        keys = []
+        for end in self.ends:
+            secret = end.run(["wg", "genkey"]).out.strip()
+            keys.append((secret, end.run(["wg", "pubkey"], stdin=secret).out.strip()))
+        for side, end in enumerate(self.ends):
+            # Its control socket has the interface's name and one folder for all: so each end has a name of its own.
+            device = f"wg{os.getpid() % 10000}{self.name[:4]}{side}"
+            self.spawn(side, "wireguard", [self.binary, "-f", device])
+            wait_until("wireguard-go is ready", lambda d=device, e=end: e.run(["wg", "show", d], check=False).rc == 0, 10)
+            secret = f"{end.directory(self.name)}/key"
+            with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(keys[side][0])
+            end.run(["wg", "set", device, "listen-port", "51820", "private-key", secret, "peer", keys[1 - side][1],
+                     "endpoint", f"{OUTER[1 - side]}:51820", "allowed-ips", "0.0.0.0/0,::/0"])
+            # The interface gets the longest MTU its overhead leaves, as causeway's does.
+            end.ip(f"link set {device} mtu 1440 up")
+            end.ip(f"addr add {INNER[side]}/24 dev {device}")
+            end.ip(f"addr add {INNER6[side]}/64 dev {device} nodad")
 
 
 SWAN = """charon-systemd {{
@@ -262,4 +292,4 @@ class Mixed(Causeway):
         wait_until("causeway answers", lambda: self.client(0, "show", "status", check=False).rc == 0, 15)
 
 
-__all__ = ["Causeway", "Contender", "Failed", "Libipsec", "Mixed", "Plain", "Relay"]
+__all__ = ["Causeway", "Contender", "Failed", "Libipsec", "Mixed", "Plain", "Relay", "WireGuard"]

@@ -44,21 +44,25 @@ def tcp(contender, seconds, streams=1, reverse=False, both=False, ipv6=False):
     return Sample(bits / 1e9, stolen, busy, cpu)
 
 
-def rate(contender, pace, per_second, size, millis):
-    """One paced run: (share lost, packets a second received, Meter's shares)."""
+def rate(contender, pace, per_second, size, millis, senders=1):
+    """One paced run: (share lost, packets a second sent, Meter's shares)."""
     a, b = contender.ends
     number = rate.count = getattr(rate, "count", 0) + 1
     receiver = b.spawn(f"pace{number}", [pace, "receive", "--bind", f"{INNER[1]}:7000"])
     wait_until("pace listens", lambda: "ready" in receiver.output(), 10, 0.02)
     meter = Meter()
-    sent = json.loads(a.run([
+    sending = [a.spawn(f"send{number}-{one}", [
         pace, "send", "--to", f"{INNER[1]}:7000", "--rate", str(per_second), "--size", str(size),
-        "--millis", str(millis)], timeout=60).out)
+        "--millis", str(millis)]) for one in range(senders)]
+    pages = []
+    for one in sending:
+        one.wait(60)
+        pages.append(json.loads(one.output().strip().splitlines()[-1]))
     busy, stolen = meter.stop()
     receiver.wait(20)
     got = json.loads(receiver.output().strip().splitlines()[-1])
-    lost = 1 - got["received"] / max(1, sent["sent"])
-    return lost, sent["sent"] / sent["seconds"], busy, stolen
+    lost = 1 - got["received"] / max(1, sum(page["sent"] for page in pages))
+    return lost, sum(page["sent"] / page["seconds"] for page in pages), busy, stolen
 
 
 def packets(contender, pace, size=1300, millis=1000, most=0.005, start=40_000, ceiling=600_000):
@@ -91,6 +95,12 @@ def packets(contender, pace, size=1300, millis=1000, most=0.005, start=40_000, c
         else:
             high = middle
     return Sample(good, stolen, busy)
+
+
+def overload(contender, pace, millis, size=1300):
+    """Datagrams a second that arrive of as many as two senders can make; the note has how many that was."""
+    lost, sent, busy, stolen = rate(contender, pace, 5_000_000, size, millis, senders=2)
+    return Sample(sent * (1 - lost), stolen, busy, note=f"{lost * 100:.0f} % of {sent / 1000:.0f} k/s lost")
 
 
 def ping(contender, count, interval=0.005):

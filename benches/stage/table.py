@@ -94,5 +94,10 @@ def lines(groups, subjects, against):
                 f"{group.median(name):.4g} {group.unit}", f"{low:.4g}-{high:.4g}", *cells,
                 "" if cpu is None else f"{cpu:.2f}", f"{stolen * 100:.1f} %{' *' if stolen > STOLEN else ''}",
             ])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    return plain(rows)
+
+
+def plain(rows):
+    """Rows as aligned lines."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in rows]

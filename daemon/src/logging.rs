@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use config::{Log, LogFormat, LogLevel};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
-use tracing_subscriber::{EnvFilter, Registry};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::{Context, Layer, Layered, SubscriberExt};
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// Lines kept for `show log`.
 const KEPT: usize = 1000;
@@ -36,35 +39,84 @@ impl Recent {
     }
 }
 
+/// The output of the log: what a change of the file replaces.
+type Output = Box<dyn Layer<Registry> + Send + Sync>;
+/// What stands on the registry before the filter.
+type Inner = Layered<reload::Layer<Output, Registry>, Registry>;
+
+/// The running log.
+pub(crate) struct Logging {
+    recent: Recent,
+    output: reload::Handle<Output, Registry>,
+    filter: reload::Handle<EnvFilter, Inner>,
+}
+
+impl Logging {
+    /// The last `count` lines, oldest first.
+    pub(crate) fn last(&self, count: usize) -> Vec<String> {
+        self.recent.last(count)
+    }
+
+    /// Writes as the changed file says from here on. `CAUSEWAY_LOG` still overrides the level.
+    pub(crate) fn change(&self, log: Log) {
+        // They fail only when the subscriber is gone, which lives as long as the process.
+        let _ = self.output.reload(output(log.format));
+        let _ = self.filter.reload(filter(log.level));
+    }
+}
+
 /// Starts logging as the file says; `CAUSEWAY_LOG` overrides its level.
-pub(crate) fn start(log: Log) -> Recent {
-    let recent = Recent::default();
-    let filter = EnvFilter::try_from_env("CAUSEWAY_LOG").unwrap_or_else(|_| EnvFilter::new(level(log.level)));
-    let registry = Registry::default().with(filter).with(Keep(recent.clone()));
-    let in_unit = std::env::var_os("JOURNAL_STREAM").is_some();
-    let format = match (log.format, in_unit) {
-        (LogFormat::Auto, true) => LogFormat::Journal,
-        (LogFormat::Auto, false) => LogFormat::Json,
-        (format, _) => format,
-    };
-    let journal = if format == LogFormat::Journal { tracing_journald::layer().ok() } else { None };
-    let lines = || tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
-    let outcome = match (journal, format) {
-        (Some(layer), _) => {
-            tracing::subscriber::set_global_default(registry.with(layer.with_field_prefix(None)))
-        }
-        (None, LogFormat::Text) => {
-            tracing::subscriber::set_global_default(registry.with(lines().with_ansi(false)))
-        }
-        (None, LogFormat::Auto | LogFormat::Journal | LogFormat::Json) => {
-            let json = lines().json().flatten_event(true).with_current_span(false).with_span_list(false);
-            tracing::subscriber::set_global_default(registry.with(json))
-        }
-    };
-    if outcome.is_err() {
+pub(crate) fn start(log: Log) -> Logging {
+    let (subscriber, logging) = build(log, output(log.format));
+    if tracing::subscriber::set_global_default(subscriber).is_err() {
         eprintln!("causeway: logging was already started");
     }
-    recent
+    logging
+}
+
+/// A log that nobody hears, for tests.
+#[cfg(test)]
+pub(crate) fn silent() -> Logging {
+    build(Log { format: LogFormat::Json, level: LogLevel::Error }, output(LogFormat::Json)).1
+}
+
+fn build(log: Log, to: Output) -> (impl Subscriber + Send + Sync, Logging) {
+    let recent = Recent::default();
+    let (to, output) = reload::Layer::new(to);
+    let (filter, level) = reload::Layer::new(filter(log.level));
+    let subscriber = Registry::default().with(to).with(filter).with(Keep(recent.clone()));
+    (subscriber, Logging { recent, output, filter: level })
+}
+
+fn filter(of: LogLevel) -> EnvFilter {
+    EnvFilter::try_from_env("CAUSEWAY_LOG").unwrap_or_else(|_| EnvFilter::new(level(of)))
+}
+
+/// To the journal, or as lines on standard error: also where a journal is asked for and none listens.
+fn output(format: LogFormat) -> Output {
+    let in_unit = std::env::var_os("JOURNAL_STREAM").is_some();
+    let journal = match format {
+        LogFormat::Journal => true,
+        LogFormat::Auto => in_unit,
+        LogFormat::Json | LogFormat::Text => false,
+    };
+    if let Some(journal) = journal.then(tracing_journald::layer).and_then(Result::ok) {
+        return journal.with_field_prefix(None).boxed();
+    }
+    lines(format, std::io::stderr)
+}
+
+fn lines<W>(format: LogFormat, writer: W) -> Output
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(writer);
+    match format {
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Auto | LogFormat::Journal | LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
+    }
 }
 
 fn level(level: LogLevel) -> &'static str {
@@ -81,7 +133,9 @@ struct Keep(Recent);
 
 impl<S: Subscriber> Layer<S> for Keep {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Line { text: event.metadata().level().to_string(), fields: String::new() };
+        let mut text = now();
+        let _ = write!(text, " {}", event.metadata().level());
+        let mut line = Line { text, fields: String::new() };
         event.record(&mut line);
         let mut text = line.text + &line.fields;
         if text.len() > LINE {
@@ -90,6 +144,13 @@ impl<S: Subscriber> Layer<S> for Keep {
         }
         self.0.push(text);
     }
+}
+
+/// The time as `2026-01-31T23:59:59.000000Z`; empty if the clock cannot be read.
+fn now() -> String {
+    let mut text = String::new();
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
 }
 
 struct Line {
@@ -118,7 +179,85 @@ impl Visit for Line {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    /// Counts the lines that reach it.
+    struct Count(Arc<AtomicUsize>);
+
+    /// Octets a test looks at.
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Layer<Registry> for Count {
+        fn on_event(&self, _: &Event<'_>, _: Context<'_, Registry>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_changed_file_changes_level_and_output_of_the_running_log() {
+        let counted = Arc::new(AtomicUsize::new(0));
+        let log = |level| Log { format: LogFormat::Json, level };
+        let (subscriber, logging) = build(log(LogLevel::Error), Count(Arc::clone(&counted)).boxed());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("not written");
+            assert_eq!(logging.last(10).len(), 0);
+            logging.filter.reload(filter(LogLevel::Info)).unwrap();
+            tracing::info!("written");
+            tracing::debug!("not written");
+            let lines = logging.last(10);
+            assert!(lines.len() == 1 && lines[0].ends_with(" INFO written"), "{lines:?}");
+            assert_eq!(counted.load(Ordering::Relaxed), 1);
+            logging.change(log(LogLevel::Debug));
+            tracing::debug!("written, and elsewhere");
+            assert_eq!((logging.last(10).len(), counted.load(Ordering::Relaxed)), (2, 1));
+        });
+    }
+
+    #[test]
+    fn every_line_has_its_time_its_tunnel_and_its_spi_in_memory_and_as_json() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let writer = Arc::clone(&written);
+        let json = lines(LogFormat::Json, move || Shared(Arc::clone(&writer)));
+        let log = Log { format: LogFormat::Json, level: LogLevel::Info };
+        let (subscriber, logging) = build(log, json);
+        tracing::subscriber::with_default(subscriber, || {
+            crate::shell::log(&gateway::Line {
+                level: gateway::Level::Info,
+                tunnel: Some("azure".into()),
+                spi: Some(gateway::Spi::Esp(0xc0ff_ee01)),
+                text: "CHILD SA up".to_owned(),
+            });
+            crate::shell::log(&gateway::Line {
+                level: gateway::Level::Warn,
+                tunnel: Some("azure".into()),
+                spi: Some(gateway::Spi::Ike { initiator: 1, responder: 2 }),
+                text: "IKE SA down".to_owned(),
+            });
+        });
+        let kept = logging.last(10);
+        // 2026-01-31T23:59:59
+        let stamped = |line: &String| line.get(..20).is_some_and(|t| t.len() == 20 && t.contains('T'));
+        assert!(kept.iter().all(stamped), "{kept:?}");
+        assert!(kept[0].contains("INFO CHILD SA up tunnel=azure spi=c0ffee01"), "{kept:?}");
+        assert!(kept[1].contains("spi=0000000000000001_i 0000000000000002_r"), "{kept:?}");
+        let written = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+        let first: serde_json::Value = serde_json::from_str(written.lines().next().unwrap()).unwrap();
+        assert_eq!(first["message"], "CHILD SA up");
+        assert_eq!((&first["tunnel"], &first["spi"]), (&"azure".into(), &"c0ffee01".into()));
+        assert!(first["timestamp"].is_string() && first["level"] == "INFO", "{first}");
+    }
 
     #[test]
     fn only_the_newest_lines_are_kept() {

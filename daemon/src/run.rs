@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use config::Routes;
-use gateway::{Gateway, Input, OUTER_MARK, Stream};
+use gateway::{Departure, Gateway, Input, OUTER_MARK, Stream};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,7 +45,7 @@ pub(crate) fn run(file: &Path) -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
-    let recent = logging::start(plan.gateway.log);
+    let logging = logging::start(plan.gateway.log);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -53,7 +53,7 @@ pub(crate) fn run(file: &Path) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(async { serve(file, plan, recent).await });
+    let outcome = runtime.block_on(async { serve(file, plan, logging).await });
     runtime.shutdown_timeout(Duration::from_millis(200));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -75,11 +75,29 @@ struct Sources {
     outcomes: mpsc::Receiver<Outcome>,
 }
 
-async fn serve(file: &Path, plan: config::Plan, recent: logging::Recent) -> Result<(), Failure> {
+async fn serve(file: &Path, plan: config::Plan, logging: logging::Logging) -> Result<(), Failure> {
     for warning in &plan.warnings {
         tracing::warn!("{}:{warning}", file.display());
     }
-    let plan = plan.gateway;
+    let Daemon { mut gateway, mut shell, sources, _socket } = assemble(file, plan.gateway, logging)?;
+    let outcome = turn(&mut gateway, &mut shell, sources).await;
+    let Shell { host, workers, .. } = shell;
+    host.stop();
+    workers.stop();
+    outcome
+}
+
+/// All of a running daemon.
+struct Daemon {
+    gateway: Gateway,
+    shell: Shell,
+    sources: Sources,
+    /// Removed when it goes.
+    _socket: control::Socket,
+}
+
+/// Everything opened and started; the gateway has had its first turn.
+fn assemble(file: &Path, plan: config::Gateway, logging: logging::Logging) -> Result<Daemon, Failure> {
     let path = plan.control.socket.clone();
     let (_socket, asked) =
         control::open(&path).map_err(|error| format!("control socket {}: {error}", path.display()))?;
@@ -104,7 +122,7 @@ async fn serve(file: &Path, plan: config::Plan, recent: logging::Recent) -> Resu
         publisher,
         connections,
         sockets: views,
-        recent,
+        logging,
         file: file.to_owned(),
     };
     let (mut shell, outcomes) = Shell::new(parts);
@@ -112,11 +130,7 @@ async fn serve(file: &Path, plan: config::Plan, recent: logging::Recent) -> Resu
     let mut gateway = Gateway::new(plan, start::seed()?, origin);
     shell.drain(&mut gateway);
     let sources = Sources { ike, uplink, host: done, bgp: streams, asked, outcomes };
-    let outcome = turn(&mut gateway, &mut shell, sources).await;
-    let Shell { host, workers, .. } = shell;
-    host.stop();
-    workers.stop();
-    outcome
+    Ok(Daemon { gateway, shell, sources, _socket })
 }
 
 /// One worker a core; the kernel deals flows of different peers among them.
@@ -127,6 +141,8 @@ fn worker_count() -> usize {
 async fn turn(gateway: &mut Gateway, shell: &mut Shell, mut sources: Sources) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // What the unit sends when another run is to follow at once (RestartKillSignal=).
+    let mut restart = signal(SignalKind::user_defined2())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut watchdog = tokio::time::interval(watchdog_interval());
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
@@ -142,15 +158,16 @@ async fn turn(gateway: &mut Gateway, shell: &mut Shell, mut sources: Sources) ->
             done = sources.host.recv() => Some(host_done(done, shell)?),
             event = sources.bgp.recv() => event.and_then(|event| stream(event, gateway, shell)),
             asked = sources.asked.recv() => asked.and_then(|asked| shell.ask(asked, gateway)),
-            outcome = sources.outcomes.recv() => outcome.map(|outcome| outcome()),
+            outcome = sources.outcomes.recv() => outcome.transpose()?.map(|outcome| outcome()),
             () = sleep_until(deadline) => Some(Input::Time),
             _ = watchdog.tick() => {
                 let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]);
                 shell.publisher.collect();
                 None
             }
-            _ = terminate.recv() => Some(stopping()),
-            _ = interrupt.recv() => Some(stopping()),
+            _ = terminate.recv() => Some(stopping(Departure::Stop)),
+            _ = interrupt.recv() => Some(stopping(Departure::Stop)),
+            _ = restart.recv() => Some(stopping(Departure::Restart)),
             _ = hangup.recv() => {
                 shell.reload = Some(None);
                 None
@@ -174,9 +191,9 @@ fn give(gateway: &mut Gateway, shell: &mut Shell, input: Input<'_>) {
     shell.drain(gateway);
 }
 
-fn stopping() -> Input<'static> {
+fn stopping(how: Departure) -> Input<'static> {
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
-    Input::Stop
+    Input::Stop(how)
 }
 
 /// Half of what systemd allows; a second where it does not watch.
@@ -216,11 +233,13 @@ fn receive_ike(sockets: &mut [AsyncFd<IkeSocket>], ready: usize, gateway: &mut G
     let Some(socket) = sockets.get_mut(ready) else { return };
     let received = socket.try_io_mut(Interest::READABLE, |socket| {
         let mut messages = Vec::new();
-        let count = socket.receive(|local, remote, bytes| messages.push((local, remote, bytes.to_vec())))?;
+        let count = socket.receive(|local, remote, ifindex, bytes| {
+            messages.push((gateway::Path { local, remote }, ifindex, bytes.to_vec()));
+        })?;
         if count == 0 { Err(std::io::ErrorKind::WouldBlock.into()) } else { Ok(messages) }
     });
-    for (local, remote, bytes) in received.unwrap_or_default() {
-        give(gateway, shell, Input::Ike { path: gateway::Path { local, remote }, bytes: &bytes });
+    for (path, ifindex, bytes) in received.unwrap_or_default() {
+        give(gateway, shell, Input::Ike { path, ifindex, bytes: &bytes });
     }
 }
 
@@ -243,10 +262,13 @@ fn host_done(done: Option<host::Done>, shell: &mut Shell) -> Result<Input<'stati
 fn stream(event: bgp::Event, gateway: &mut Gateway, shell: &mut Shell) -> Option<Input<'static>> {
     let stream = match event {
         bgp::Event::Connected { conn, local, remote } => Stream::Connected { conn, local, remote },
-        bgp::Event::ConnectFailed { conn, error } => Stream::ConnectFailed { conn, error },
+        bgp::Event::ConnectFailed { conn, error } => {
+            shell.connections.forget(conn);
+            Stream::ConnectFailed { conn, error }
+        }
         bgp::Event::Accepted { tunnel, stream, local, remote } => {
             let conn = gateway.next_conn();
-            shell.connections.adopt(conn, stream);
+            shell.connections.adopt(conn, tunnel, stream);
             Stream::Accepted { tunnel, conn, local, remote }
         }
         bgp::Event::Received { conn, bytes } => {
@@ -254,7 +276,13 @@ fn stream(event: bgp::Event, gateway: &mut Gateway, shell: &mut Shell) -> Option
             return None;
         }
         bgp::Event::Written { conn, count } => Stream::Written { conn, count },
-        bgp::Event::Closed { conn } => Stream::Closed { conn },
+        bgp::Event::Closed { conn } => {
+            shell.connections.forget(conn);
+            Stream::Closed { conn }
+        }
     };
     Some(Input::Stream(stream))
 }
+
+#[cfg(test)]
+mod tests;

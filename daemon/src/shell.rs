@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use control::view::Offload;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::host::{Command, Host};
 use crate::io::bgp::Connections;
 use crate::io::control::{Asked, REPLIES, Reply};
-use crate::logging::Recent;
+use crate::logging::Logging;
 use crate::sockets::{IkeSender, SocketViews};
 use crate::start;
 use crate::worker::Workers;
@@ -21,7 +22,7 @@ use crate::worker::Workers;
 const OUTCOMES: usize = 256;
 
 /// What comes back from other threads.
-pub(crate) type Outcome = Box<dyn FnOnce() -> Input<'static> + Send>;
+pub(crate) type Outcome = Result<Box<dyn FnOnce() -> Input<'static> + Send>, String>;
 
 /// Everything effects are carried out with.
 pub(crate) struct Shell {
@@ -32,7 +33,7 @@ pub(crate) struct Shell {
     pub(crate) connections: Connections,
     pub(crate) sockets: SocketViews,
     pub(crate) offloads: BTreeMap<TunnelId, Vec<Offload>>,
-    pub(crate) recent: Recent,
+    pub(crate) logging: Logging,
     file: PathBuf,
     outcomes: mpsc::Sender<Outcome>,
     asked: HashMap<RequestId, mpsc::Sender<Reply>>,
@@ -50,14 +51,14 @@ pub(crate) struct Parts {
     pub(crate) publisher: tunnel::publish::Publisher,
     pub(crate) connections: Connections,
     pub(crate) sockets: SocketViews,
-    pub(crate) recent: Recent,
+    pub(crate) logging: Logging,
     pub(crate) file: PathBuf,
 }
 
 impl Shell {
     pub(crate) fn new(parts: Parts) -> (Self, mpsc::Receiver<Outcome>) {
         let (outcomes, receiver) = mpsc::channel(OUTCOMES);
-        let Parts { ike, host, workers, publisher, connections, sockets, recent, file } = parts;
+        let Parts { ike, host, workers, publisher, connections, sockets, logging, file } = parts;
         let shell = Self {
             ike,
             host,
@@ -65,7 +66,7 @@ impl Shell {
             publisher,
             connections,
             sockets,
-            recent,
+            logging,
             file,
             outcomes,
             offloads: BTreeMap::new(),
@@ -86,20 +87,20 @@ impl Shell {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::SendIke(message) => {
+            Effect::SendIke { message, ifindex } => {
                 let path = message.path;
-                let sent = self.ike.send(path.local, path.remote, &message.bytes, message.keepalive);
+                let sent = self.ike.send(path.local, path.remote, ifindex, &message.bytes, message.keepalive);
                 if let Err(error) = sent {
                     tracing::debug!(remote = %path.remote, ?error, "IKE message not sent");
                 }
             }
-            Effect::Work(id, work) => self.start(move || {
+            Effect::Work(id, work) => start(&self.outcomes, move || {
                 let outcome = work.perform();
-                Box::new(move || Input::Work(id, outcome))
+                move || Input::Work(id, outcome)
             }),
-            Effect::Resolve { tunnel, name } => self.start(move || {
+            Effect::Resolve { tunnel, name } => start(&self.outcomes, move || {
                 let outcome = resolve(&name);
-                Box::new(move || Input::Resolved { tunnel, outcome })
+                move || Input::Resolved { tunnel, outcome }
             }),
             Effect::Publish(table) => {
                 self.publisher.publish(table);
@@ -107,9 +108,14 @@ impl Shell {
             }
             Effect::Stream(op) => self.connections.perform(op),
             Effect::Answer(request, answer) => self.answer(request, answer),
-            Effect::Capture { request, tunnel } => self.capture(request, tunnel),
+            Effect::Capture { request, tunnel, interface } => self.capture(request, tunnel, interface),
             Effect::ReadConfig(request) => self.reload = Some(request),
             Effect::Log(line) => log(&line),
+            Effect::Mark(mark) => {
+                self.sockets.set_mark(mark);
+                self.connections.set_mark(mark);
+            }
+            Effect::Logging(log) => self.logging.change(log),
             Effect::Stopped => self.stopped = true,
             host => {
                 if let Ok(command) = Command::from_effect(host) {
@@ -119,19 +125,10 @@ impl Shell {
         }
     }
 
-    /// Does something that takes time on a thread of the pool.
-    fn start(&self, task: impl FnOnce() -> Outcome + Send + 'static) {
-        let outcomes = self.outcomes.clone();
-        tokio::task::spawn_blocking(move || {
-            // The loop only ever lets go of its end when the process ends.
-            let _ = outcomes.blocking_send(task());
-        });
-    }
-
     /// A client's request becomes the gateway's, but for what only the shell has.
     pub(crate) fn ask(&mut self, asked: Asked, gateway: &mut Gateway) -> Option<Input<'static>> {
         if let Request::Log { lines } = asked.request {
-            let answer = Answer::Log(self.recent.last(lines));
+            let answer = Answer::Log(self.logging.last(lines));
             let _ = asked.replies.try_send(Reply::Answer(Box::new(answer)));
             return None;
         }
@@ -155,10 +152,9 @@ impl Shell {
         }
     }
 
-    fn capture(&mut self, request: RequestId, tunnel: TunnelId) {
+    fn capture(&mut self, request: RequestId, tunnel: TunnelId, interface: String) {
         let Some(replies) = self.asked.remove(&request) else { return };
-        let _ = replies
-            .try_send(Reply::Answer(Box::new(Answer::Capturing { interface: format!("{}", tunnel.0) })));
+        let _ = replies.try_send(Reply::Answer(Box::new(Answer::Capturing { interface })));
         let (sink, mut packets) = mpsc::channel::<Vec<u8>>(REPLIES);
         self.workers.devices().capture(tunnel, &sink);
         tokio::spawn(async move {
@@ -177,21 +173,38 @@ impl Shell {
     }
 }
 
+/// Does something that takes time on a thread of the pool. If it panics the loop hears of that: whoever waits for the
+/// outcome would wait for ever.
+pub(crate) fn start<T>(outcomes: &mpsc::Sender<Outcome>, task: impl FnOnce() -> T + Send + 'static)
+where
+    T: FnOnce() -> Input<'static> + Send + 'static,
+{
+    let outcomes = outcomes.clone();
+    tokio::task::spawn_blocking(move || {
+        let outcome = match catch_unwind(AssertUnwindSafe(task)) {
+            Ok(outcome) => Ok(Box::new(outcome) as _),
+            Err(panic) => Err(format!("a thread of the pool died: {}", crate::worker::words(panic.as_ref()))),
+        };
+        // The loop only ever lets go of its end when the process ends.
+        let _ = outcomes.blocking_send(outcome);
+    });
+}
+
 fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
     let found = (name, 0).to_socket_addrs().map_err(|error| error.to_string())?;
     Ok(found.map(|address| address.ip()).collect())
 }
 
 /// One line with its fields.
-fn log(line: &Line) {
+pub(crate) fn log(line: &Line) {
     let tunnel = line.tunnel.as_deref().unwrap_or_default();
     let text = line.text.as_str();
-    match (line.level, line.spi) {
+    match (line.level, line.spi.map(|spi| spi.to_string())) {
         (Level::Warn, None) => tracing::warn!(tunnel, "{text}"),
         (Level::Info, None) => tracing::info!(tunnel, "{text}"),
         (Level::Debug, None) => tracing::debug!(tunnel, "{text}"),
-        (Level::Warn, Some(spi)) => tracing::warn!(tunnel, spi = format!("{spi:08x}"), "{text}"),
-        (Level::Info, Some(spi)) => tracing::info!(tunnel, spi = format!("{spi:08x}"), "{text}"),
-        (Level::Debug, Some(spi)) => tracing::debug!(tunnel, spi = format!("{spi:08x}"), "{text}"),
+        (Level::Warn, Some(spi)) => tracing::warn!(tunnel, spi, "{text}"),
+        (Level::Info, Some(spi)) => tracing::info!(tunnel, spi, "{text}"),
+        (Level::Debug, Some(spi)) => tracing::debug!(tunnel, spi, "{text}"),
     }
 }

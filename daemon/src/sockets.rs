@@ -165,18 +165,18 @@ impl IkeSocket {
         Self { socket, ring: RecvRing::new(IKE_SLOTS, IKE_SLOT) }
     }
 
-    /// Hands what waits to `take` as (our address, the sender's, the message), one batch of at most 16;
+    /// Hands what waits to `take` as (our address, the sender's, the interface, the message), one batch of at most 16;
     /// answers how many there were, 0 when nothing waits.
     pub(crate) fn receive(
         &mut self,
-        mut take: impl FnMut(SocketAddr, SocketAddr, &[u8]),
+        mut take: impl FnMut(SocketAddr, SocketAddr, u32, &[u8]),
     ) -> io::Result<usize> {
         let port = self.socket.local().port();
         let count = self.socket.recv_batch(&mut self.ring)?;
         for message in self.ring.messages() {
             let local = SocketAddr::new(message.destination, port);
             for bytes in message.bytes.chunks(message.segment) {
-                take(local, message.source, bytes);
+                take(local, message.source, message.ifindex, bytes);
             }
         }
         Ok(count)
@@ -204,15 +204,17 @@ pub(crate) struct IkeSender {
 
 impl IkeSender {
     /// Sends one message from `local`, whose port chooses the socket: on 4500 the non-ESP marker goes
-    /// before it, unless it is a NAT keepalive.
+    /// before it, unless it is a NAT keepalive. It leaves by the interface `ifindex`; 0 leaves that to the routes.
     pub(crate) fn send(
         &self,
         local: SocketAddr,
         remote: SocketAddr,
+        ifindex: u32,
         bytes: &[u8],
         keepalive: bool,
     ) -> Result<(), SendFailure> {
-        let source = (!local.ip().is_unspecified()).then_some(Source { address: local.ip(), ifindex: 0 });
+        let chosen = !local.ip().is_unspecified() || ifindex != 0;
+        let source = chosen.then_some(Source { address: local.ip(), ifindex });
         let marked = local.port() == NAT && !keepalive;
         let sockets = if local.port() == NAT { &self.nat } else { &self.ike };
         let same_family = |socket: &&Arc<UdpSocket>| socket.local().is_ipv4() == remote.is_ipv4();
@@ -246,6 +248,16 @@ pub(crate) struct SocketViews {
 }
 
 impl SocketViews {
+    /// Marks what every socket sends from now on, or no longer. What a socket refuses is logged: its packets then
+    /// look their way up like anybody's, which the host routes to the peers still lead past the tunnels.
+    pub(crate) fn set_mark(&self, mark: Option<u32>) {
+        let udp = self.udp.iter().map(|socket| mark_socket(&**socket, mark));
+        let esp = self.esp.iter().map(|socket| mark_socket(&**socket, mark));
+        if let Some(error) = udp.chain(esp).find_map(Result::err) {
+            tracing::error!(%error, "an outer socket could not be marked");
+        }
+    }
+
     /// Every socket with its offloads as they are now.
     pub(crate) fn read(&self) -> Vec<view::Socket> {
         let udp = self.udp.iter().map(|socket| {
@@ -262,6 +274,11 @@ impl SocketViews {
         });
         udp.chain(esp).collect()
     }
+}
+
+/// What the socket sends carries this mark from now on.
+pub(crate) fn mark_socket(socket: &impl AsFd, mark: Option<u32>) -> io::Result<()> {
+    socket2::SockRef::from(socket).set_mark(mark.unwrap_or(0))
 }
 
 fn udp_offloads(socket: &UdpSocket, carries_esp: bool) -> Vec<view::Offload> {

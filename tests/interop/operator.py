@@ -1,9 +1,10 @@
 """What the operator holds, with a tunnel up: every page as text and as JSON, `capture` with a ping inside it
-as any pcapng reader sees it, `clear` of each kind and the tunnel's return, refusal of unknown names with the
+as any pcapng reader sees it, `show ipsec` compared with charon's own list, log lines with time and SPI, `clear` of each kind and the tunnel's return, refusal of unknown names with the
 known ones, a second start on a live socket refused and a dead socket replaced, no secret in log or page.
 """
 
 import json
+import re
 
 from lab.case import Steps
 from lab.causeway import BINARY, PSK
@@ -49,18 +50,30 @@ def run(lab, _cell):
     expect([r["prefix"] for r in causeway.show("bgp", "neighbors", "azure", "advertised-routes")["routes"]] == ["192.168.1.0/24"],
            "advertised-routes is not what the head-end got")
     step(f"{len(PAGES)} pages, text and JSON")
+    sa_right(stand, sa)
+    step("show ipsec says what charon says")
+    lines = causeway.show("log")
+    expect(all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", line) for line in lines), f"lines without a time: {lines[:3]}")
+    expect(any(re.search(r"IKE is up .*tunnel=azure spi=[0-9a-f]{16}_i [0-9a-f]{16}_r", line) for line in lines), "no line of the IKE SA has its SPIs")
+    expect(any(re.search(r"CHILD SA up: .*tunnel=azure spi=[0-9a-f]{8}$", line) for line in lines), "no line of the CHILD SA has its SPI")
+    step("log lines have time, tunnel and SPI")
 
     path = lab.path("inner.pcapng")
     sniffer = stand.site.gateway.spawn("capture", [BINARY, "capture", "azure", "-w", path, "-c", "6", "--socket", causeway.socket])
     wait_until("the capture ends after six packets", lambda: ping(stand.lan, AZURE.host, count=2) and not sniffer.alive(), 15)
     read = stand.site.gateway.run(["tshark", "-r", path, "-n"], timeout=30).out
     expect("192.168.1.100" in read and "172.16.1.10" in read and "ICMP" in read, f"tshark reads:\n{read}")
+    names = stand.site.gateway.run(["tshark", "-r", path, "-n", "-T", "fields", "-e", "frame.interface_name"], timeout=30).out
+    expect(set(names.split()) == {"vti0"}, f"the capture says it is of {set(names.split())}")
     step("capture, read by tshark")
 
-    before = causeway.spis()
+    before, carried = causeway.spis(), causeway.show("interfaces")["interfaces"][0]
+    expect(carried["packets_in"] > 0 and carried["packets_out"] > 0, f"nothing counted: {carried}")
     causeway.client("clear", "ipsec", "azure")
     wait_until("another CHILD SA", lambda: causeway.spis() not in (None, before), 20)
     causeway.wait_up()
+    now = causeway.show("interfaces")["interfaces"][0]
+    expect(all(now[c] >= carried[c] for c in ("packets_in", "packets_out", "bytes_in", "bytes_out")), f"counters fell: {carried} {now}")
     sessions = causeway.show("bgp", "summary")["peers"][0]["connectionsEstablished"]
     for how in (("soft", "in"), ("soft", "out")):
         causeway.client("clear", "bgp", "azure", *how)
@@ -81,3 +94,17 @@ def run(lab, _cell):
     causeway.wait_up(timeout=60)
     step("second start refused, dead socket replaced")
     expect(PSK not in causeway.process.output(), "the secret is in the log")
+
+
+def sa_right(stand, sa):
+    """What strongSwan's `statusall` says of an SA, ours says too, and the same."""
+    theirs = stand.headend.charon.established().children[-1].raw
+    expect((theirs["encr-alg"], theirs["encr-keysize"], theirs["integ-alg"]) == ("AES_CBC", "256", "HMAC_SHA1_96"), f"charon: {theirs}")
+    expect(sa["suite"] == "aes256-sha1" and sa["pfs"] is None and not sa["esn"], f"suite: {sa}")
+    expect(sa["state"] == "INSTALLED" and sa["encapsulation"] == "UDP" and sa["replay_window"] == 1024, f"form: {sa}")
+    expect(sa["local_ts"] == sa["remote_ts"] == ["0.0.0.0/0"], f"selectors: {sa}")
+    ike = stand.causeway.show("ike")[-1]
+    expect(sa["nat"] == {"local": ike["nat_local"], "remote": ike["nat_remote"]} and "NAT " in stand.causeway.client("show", "ipsec").out,
+           f"NAT: {sa['nat']}")
+    expect(all(sa[way]["last_use"] is not None and sa[way]["last_use"] < 60 for way in ("inbound", "outbound")), f"last use: {sa}")
+    expect(abs(sa["age"] - int(theirs["install-time"])) <= 2, f"age: {sa['age']}, charon's {theirs['install-time']}")

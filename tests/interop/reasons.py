@@ -1,13 +1,17 @@
 """`show status` says in words why a tunnel is down: every reason of its closed set that a peer can cause is
-caused here by a real peer, and the code, the words and the named lists are compared.
+caused here by a real peer, and the code, the words and the named lists are compared. A NOTIFICATION is given with the
+text that BIRD's and FRR's operators typed (RFC 9003). The last two reasons no honest peer causes: there the laboratory's
+own initiator answers. Whatever `Code` has, a cell here has; `name-unknown` is `dns_peer`'s.
 """
 
+from lab import ike_peer
 from lab.case import Steps
 from lab.routing import Bgp
 from lab.shell import Failed, expect, wait_until
 from lab.strongswan import Ipsec
-from lab.toml_text import Inline
+from lab.toml_text import Inline, merge
 
+from .ike_notifies import handmade, initiator
 from .stand import Stand
 
 QUICK = {"tunnel": {"azure": {"ike": {"dpd": Inline(delay="2s", timeout="4s")}}}}
@@ -16,6 +20,9 @@ QUICK = {"tunnel": {"azure": {"ike": {"dpd": Inline(delay="2s", timeout="4s")}}}
 def _with(**sections):
     return {"tunnel": {"azure": sections}}
 
+
+# What the peer's operator says as he shuts the session down.
+SAID = "moved to the other rack"
 
 # name -> (what the Stand is given, whether the peer's daemons run: ipsec, bgp; the code; words that must be there)
 CASES = {
@@ -33,8 +40,23 @@ CASES = {
     "wrong_id_as_responder": (dict(ipsec=Ipsec(local_id="head.example"), start="respond"), (True, False), "authentication-failed",
                               ["head.example"]),
     "selectors_too_narrow": (dict(ipsec=Ipsec(remote_ts="192.168.2.0/24")), (True, False), "selectors-too-narrow", ["192.168.1.1"]),
+    "selectors_refused_as_initiator": (dict(ipsec=Ipsec(remote_ts="10.9.0.0/16"), changes=_with(esp={"local_ts": ["192.168.1.0/24"]})),
+                                       (True, False), "selectors-refused", []),
+    "selectors_refused_as_responder": (dict(ipsec=Ipsec(remote_ts="10.9.0.0/16"), start="respond",
+                                            changes=_with(esp={"local_ts": ["192.168.1.0/24"]})),
+                                       (True, False), "selectors-refused", ["10.9.0.0/16", "192.168.1.0/24"]),
+    "peer_deleted": (dict(start="respond"), (True, True), "peer-deleted", []),
+    "lifetime": (dict(ipsec=Ipsec(esp="aes256-sha1-modp2048"), start="respond",
+                      changes=_with(esp={"lifetime": "10s", "rekey": "5s"})), (True, False), "lifetime", []),
+    "reconfigured": (dict(start="respond"), (True, True), "reconfigured", []),
+    "cleared": (dict(start="respond"), (True, True), "cleared", []),
+    "no_path": (dict(), (False, False), "no-path", ["192.0.2.1"]),
+    "device": (dict(), (False, False), "device", ["vti0"]),
+    "bgp_closed": (dict(routing="frr", bgp=Bgp(enabled=False)), (True, True), "bgp-closed", []),
     "tcp_refused": (dict(), (True, False), "tcp-refused", []),
     "notification": (dict(bgp=Bgp(neighbor_asn=65499)), (True, True), "notification", ["AS"]),
+    "notification_of_bird": (dict(routing="bird"), (True, True), "notification", [SAID]),
+    "notification_of_frr": (dict(routing="frr"), (True, True), "notification", [SAID]),
     "policy_denies_all": (dict(changes={"bgp": {"neighbor": {"azure": {"import": "none"}}}}), (True, True), "policy-denies-all", []),
     "no_policy": (dict(changes={"bgp": {"neighbor": {"azure": {"import": None, "export": None}}}}), (True, True), "policy-denies-all", []),
     "max_prefix": (dict(changes={"bgp": {"neighbor": {"azure": {"max_prefix": 1, "import": "any"}}}}), (True, True), "max-prefix", ["1"]),
@@ -44,11 +66,59 @@ CASES = {
 }
 
 
+# What is done when it is up, to take it down. Where the peer dials, nobody comes back after it.
+ACTS = {
+    "stopped": lambda stand: stand.causeway.client("down", "azure"),
+    "cleared": lambda stand: stand.causeway.client("clear", "ike", "azure"),
+    "peer_deleted": lambda stand: stand.headend.charon.terminate(),
+    "reconfigured": lambda stand: stand.causeway.reload(merge(stand.causeway.tree, _with(esp={"encapsulation": "always"}))),
+    "notification_of_bird": lambda stand: stand.headend.routing.birdc("disable", "site", f'"{SAID}"'),
+    "notification_of_frr": lambda stand: stand.headend.host.run([
+        "vtysh", "--vty_socket", stand.headend.routing.sockets, "-d", "bgpd", "-c", "configure terminal", "-c",
+        f"router bgp {stand.headend.bgp.asn}", "-c", f"neighbor 192.168.1.1 shutdown message {SAID}"]),
+}
+
+
+# -- what only a peer of the laboratory's own does
+
+def _refuses(peer, request):
+    peer.answer(request, [ike_peer.notify(INTERNAL_ADDRESS_FAILURE)])
+
+
+def _misbehaves(peer, request):
+    """A suite that nobody offered."""
+    peer.answer(request, [ike_peer.esp_suite(b"\xaa\xbb\xcc\xdd", cipher=3), (ike_peer.NONCE, False, bytes(32)),
+                          *ike_peer.everything()])
+
+
+INTERNAL_ADDRESS_FAILURE = 36
+ANSWERS = {"peer_refused": (_refuses, "peer-refused"), "peer_misbehaved": (_misbehaves, "peer-misbehaved")}
+
+
+def answered(lab, cell):
+    """Its CHILD SA is cleared, so we ask for another; the answer is the peer's."""
+    step, (answer, code) = Steps(), ANSWERS[cell]
+    stand = handmade(lab)
+    peer = initiator(stand)
+    peer.init()
+    peer.auth()
+    wait_until("the CHILD SA", stand.causeway.ipsec_up, 5)
+    stand.causeway.client("clear", "ipsec", "azure")
+    peer.answer(peer.asked(ike_peer.INFORMATIONAL), [])
+    answer(peer, peer.asked(ike_peer.CREATE_CHILD))
+    why = wait_until(code, lambda: stand.causeway.why()[0] == code and stand.causeway.why(), 5, 0.2)
+    expect(stand.causeway.status()["state"] == "down", "it counts as up")
+    step(f"{why[0]}: {why[1]}")
+    peer.close()
+
+
 def cells(_full):
-    return list(CASES)
+    return [*CASES, *ANSWERS]
 
 
 def run(lab, cell):
+    if cell in ANSWERS:
+        return answered(lab, cell)
     step = Steps()
     given, (ipsec, bgp), code, words = CASES[cell]
     given = {**given, "changes": given.get("changes") or {}}
@@ -60,14 +130,18 @@ def run(lab, cell):
         tree["tunnel"]["azure"]["ike"]["proposals"] = [Ipsec().ike]
         tree["tunnel"]["azure"]["esp"]["proposals"] = [Ipsec().esp]
         stand.causeway.write(tree)
+    if cell == "no_path":
+        stand.site.gateway.ip("route del default")
+    if cell == "device":
+        stand.site.gateway.ip("link add vti0 type veth peer name vti0-peer")
     if cell == "tcp_silent":
         stand.headend.host.nft("table ip f {\nchain i {\ntype filter hook input priority 0; policy accept;\ntcp dport 179 drop\n}\n}\n")
     stand.causeway.start()
     if ipsec:
         stand.headend.start(bgp=bgp)
-    if cell == "stopped":
+    if cell in ACTS:
         stand.causeway.wait_up()
-        stand.causeway.client("down", "azure")
+        ACTS[cell](stand)
 
     def said():
         now = stand.causeway.why()

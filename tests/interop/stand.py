@@ -55,8 +55,8 @@ class Stand:
         """The packet that makes an on-demand tunnel dial."""
         ping(self.lan, AZURE.peering, count=1, check=False, timeout=1)
 
-    def capture_wan(self, name="wan"):
-        return Capture(self.site.gateway, "wan0", name)
+    def capture_wan(self, name="wan", snaplen=2048):
+        return Capture(self.site.gateway, "wan0", name, snaplen=snaplen, split=True)
 
     # -- what is to be true of a tunnel that is up
 

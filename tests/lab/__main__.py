@@ -8,7 +8,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from . import case
+from . import case, matrix
 from .lab import sweep
 
 LIMIT = 600
@@ -72,7 +72,7 @@ def main():
     parser.add_argument("--verbose", action="store_true", help="show each cell's steps")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1),
                         help="cells at a time; those that count every packet run alone")
-    parser.add_argument("--table", help="write the matrix of results to this file")
+    parser.add_argument("--table", help="write the results as tables to this file, or between the marks it has")
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.cell:
@@ -89,6 +89,7 @@ def main():
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
     sweep()
+    began = time.monotonic()
     plan = list(selected(args))
     rows, failed, passed = [], 0, 0
     for alone in (False, True):
@@ -98,19 +99,18 @@ def main():
             for name, cell, why, future in running:
                 if why:
                     print(f"n/a   {name}:{cell}  {why}")
-                    rows.append((name, cell, why))
+                    rows.append(matrix.Row(name, cell, why))
                     continue
                 code, seconds, out = future.result()
                 good = code == 0
                 passed, failed = passed + good, failed + (not good)
-                print(f"{'ok  ' if good else 'FAIL'}  {name}:{cell}  {seconds:.1f} s")
+                said = " ".join(line.partition(" ")[2] for line in out.splitlines() if line.startswith("result: "))
+                print(f"{'ok  ' if good else 'FAIL'}  {name}:{cell}  {seconds:.1f} s  {said}".rstrip())
                 if not good or args.verbose:
                     print(out)
-                rows.append((name, cell, "passed" if good else "failed"))
+                rows.append(matrix.Row(name, cell, "passed" if good else "failed", seconds, said))
     if args.table:
-        with open(args.table, "w") as file:
-            file.write("| case | cell | result |\n| --- | --- | --- |\n")
-            file.writelines(f"| {n} | {c} | {r} |\n" for n, c, r in rows)
+        matrix.write(args.table, matrix.text(rows, args.jobs, args.full, time.monotonic() - began))
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed or not passed else 0)
 

@@ -93,7 +93,10 @@ def read(path):
 class Capture:
     """A running tcpdump on a device of a host."""
 
-    def __init__(self, host, device, name, filter_="", snaplen=2048):
+    def __init__(self, host, device, name, filter_="", snaplen=2048, split=False):
+        """With `split`, super-packets leave the device, and are seen, as the packets they are made of."""
+        if split:
+            host.ip(f"link set {device} gso_max_segs 1")
         self.path = host.lab.path(f"{name}.pcap")
         self.process = host.spawn(
             f"tcpdump-{name}",

@@ -17,8 +17,8 @@ from .shell import Failed, NotAvailable, expect
 
 CASES = [
     "lab_selftest", "first_packet", "main_job", "rekey_lossless", "suites", "down_kill_restart", "own_tail",
-    "reasons", "reload", "lifetimes", "nat_moves", "pmtu", "ipv6", "bad_input", "bad_config", "core_dump", "dns_peer",
-    "operator", "demo", "inside_uml", "systemd_service", "readme",
+    "reasons", "bgp_peers", "reload", "lifetimes", "nat_moves", "pmtu", "ipv6", "bad_input", "bad_config", "core_dump", "dns_peer",
+    "operator", "demo", "inside_uml", "systemd_service", "readme", "aws", "judged", "ike_notifies", "tcp_md5",
 ]
 
 

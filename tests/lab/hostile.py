@@ -27,8 +27,8 @@ def checksum(data):
 class Raw:
     """Sends IPv4 packets with a source of our choice."""
 
-    def __init__(self):
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    def __init__(self, sock=None):
+        self.sock = sock or socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self.sent = 0
 
     def ip(self, source, target, protocol, payload):

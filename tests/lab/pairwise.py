@@ -3,25 +3,28 @@
 from itertools import combinations, product
 
 
-def pairwise(columns, allowed=lambda row: True):
-    """Rows (dicts) covering every allowed pair of values of `columns` (name -> values)."""
+def pairs_of(row):
+    """The pairs of (column, value) that a row (a dict) has."""
+    return set(combinations(sorted(row.items()), 2))
+
+
+def _rows(columns, allowed):
     names = list(columns)
-    every = [r for r in (dict(zip(names, values)) for values in product(*columns.values())) if allowed(r)]
-    pairs_of = [frozenset(((a, r[a]), (b, r[b])) for a, b in combinations(names, 2)) for r in every]
-    open_pairs = set().union(*pairs_of) if pairs_of else set()
+    return [r for r in (dict(zip(names, values)) for values in product(*columns.values())) if allowed(r)]
+
+
+def every_pair(columns, allowed=lambda row: True):
+    """All pairs of values that some allowed row has."""
+    return set().union(*(pairs_of(row) for row in _rows(columns, allowed)))
+
+
+def pairwise(columns, allowed=lambda row: True):
+    """Rows (dicts) covering every allowed pair of values of `columns` (name -> values); the same each time."""
+    every = [(row, pairs_of(row)) for row in _rows(columns, allowed)]
+    still_open = set().union(*(pairs for _, pairs in every))
     rows = []
-    while open_pairs:
-        best = max(range(len(every)), key=lambda n: len(pairs_of[n] & open_pairs))
-        rows.append(every[best])
-        open_pairs -= pairs_of[best]
-    return rows
-
-
-def each_once(columns, allowed=lambda row: True):
-    """Few rows in which every value of every column appears at least once."""
-    names, rows = list(columns), []
-    for n in range(max(len(v) for v in columns.values())):
-        row = {name: columns[name][n % len(columns[name])] for name in names}
-        if allowed(row):
-            rows.append(row)
+    while still_open:
+        row, pairs = max(every, key=lambda r: len(r[1] & still_open))
+        rows.append(row)
+        still_open -= pairs
     return rows

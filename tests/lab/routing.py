@@ -94,17 +94,20 @@ class Bird:
         self.log = f"{self.directory}/bird.log"
         self.generation, self.process = 0, None
 
-    def _write(self):
+    def text(self):
+        """The whole configuration."""
         b = self.bgp
-        text = BIRD.format(
+        return BIRD.format(
             b=b, log=self.log, passive="passive on;" if b.passive else "",
             disabled="" if b.enabled else "disabled;", md5=f'password "{b.md5}";' if b.md5 else "",
             routes="\n".join(f"  route {p} blackhole;" for p in b.advertise),
         )
+
+    def _write(self):
         self.generation += 1
         path = f"{self.directory}/bird-{self.generation}.conf"
         with open(path, "w") as file:
-            file.write(text)
+            file.write(self.text())
         return path
 
     def start(self):
@@ -125,8 +128,11 @@ class Bird:
 
     def received(self):
         """Prefixes learned from the neighbour."""
-        out = self.birdc("show", "route", "table", "exchange", "protocol", "site")
-        return set(re.findall(r"^([0-9a-f.:]+/\d+)\s", out, re.M))
+        return self.routes("table", "exchange", "protocol", "site")
+
+    def routes(self, *which):
+        """The prefixes that `show route` gives for these words."""
+        return set(re.findall(r"^([0-9a-f.:]+/\d+)\s", self.birdc("show", "route", *which), re.M))
 
     def enable(self, on):
         self.birdc("enable" if on else "disable", "site")

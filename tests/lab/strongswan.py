@@ -163,8 +163,8 @@ swanctl {{
 }}
 """
 
-SWANCTL = """connections {{
-  site {{
+CONNECTION = """connections {{
+  {name} {{
     version = 2
     local_addrs = {p.local}
     remote_addrs = {p.remote}
@@ -189,7 +189,7 @@ SWANCTL = """connections {{
       id = {p.remote_id}
     }}
     children {{
-      net {{
+      {child} {{
         local_ts = {p.local_ts}
         remote_ts = {p.remote_ts}
         esp_proposals = {p.esp}
@@ -208,7 +208,7 @@ SWANCTL = """connections {{
   }}
 }}
 secrets {{
-  ike-site {{
+  ike-{name} {{
     id-local = {p.local_id}
     id-remote = {p.remote_id}
     secret = "{p.psk}"
@@ -242,6 +242,15 @@ class Ipsec:
     mark: int = 0
     connection_extra: str = ""
     child_extra: str = ""
+
+
+def _connection(name, child, p):
+    """The text of one connection with its secret."""
+    return CONNECTION.format(
+        name=name, child=child, p=p, encap="yes" if p.encap else "no", start="start" if p.initiate else "none",
+        dpd_action="restart" if p.initiate else "clear",
+        mark=f"mark_in = {p.mark}\n        mark_out = {p.mark}" if p.mark else "",
+    )
 
 
 @dataclass
@@ -322,20 +331,18 @@ class StrongSwan:
         if not self.process.alive():
             raise Failed(f"charon ended: {self.process.output()[-1000:]}")
 
-    def load(self):
-        """Loads connection and secret; with `initiate`, charon starts to dial."""
-        p = self.parameters
-        text = SWANCTL.format(
-            p=p, encap="yes" if p.encap else "no", start="start" if p.initiate else "none",
-            dpd_action="restart" if p.initiate else "clear",
-            mark=f"mark_in = {p.mark}\n        mark_out = {p.mark}" if p.mark else "",
-        )
+    def load(self, fleet=None):
+        """Loads connection and secret; with `initiate`, charon starts to dial.
+
+        `fleet` is for many at once: name -> parameters, the CHILD SA named as its connection.
+        """
+        text = "".join(_connection(n, n, p) for n, p in fleet.items()) if fleet else _connection("site", "net", self.parameters)
         # A name of its own each time: a guest must not read an old copy from its cache.
         self.generation += 1
         path = f"{self.directory}/swanctl-{self.generation}.conf"
         with open(path, "w") as file:
             file.write(text)
-        self.swanctl("--load-all", "--clear", "--file", path)
+        self.swanctl("--load-all", "--clear", "--file", path, timeout=90)
 
     def swanctl(self, *words, check=True, timeout=30):
         return self.host.run(["swanctl", *words, "--uri", f"unix://{self.vici}"], check=check, timeout=timeout,

@@ -17,6 +17,8 @@ AGENT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guest_agent.py
 KERNEL_MODULES = [
     "tun", "xfrm_user", "esp4", "esp6", "ip_vti", "ip6_vti", "authenc", "authencesn", "gcm", "echainiv",
 ]
+# What the guest's serial line takes at once; of more it loses some.
+LINE = 3800
 
 
 def prepare_modules():
@@ -54,7 +56,8 @@ class Uml:
             f"uml-{name}",
             ["ip", "netns", "exec", ns.name, "linux.uml", f"mem={memory}", "root=/dev/root", "rootfstype=hostfs",
              f"rootflags={root}", "rw", f"init={init}", f"uml_dir={self.work}", f"umid={name}", *cards,
-             "con=null", "con0=fd:0,fd:1", f"ssl0=fd:{to_guest_r},fd:{from_guest_w}", "quiet"],
+             # An idle guest that stops its tick can sleep through the arrival of a packet until something else wakes it.
+             "nohz=off", "con=null", "con0=fd:0,fd:1", f"ssl0=fd:{to_guest_r},fd:{from_guest_w}", "quiet"],
             pass_fds=(to_guest_r, from_guest_w), env={**os.environ, "TMPDIR": "/dev/shm"},
         )
         os.close(to_guest_r)
@@ -107,7 +110,10 @@ class Uml:
         """One request to the agent, and its answer."""
         with self.lock:
             request["id"], self.next_id = self.next_id, self.next_id + 1
-            os.write(self.to_guest, json.dumps(request).encode() + b"\n")
+            line = json.dumps(request).encode() + b"\n"
+            if len(line) > LINE:
+                raise Failed(f"a request of {len(line)} octets is too long for a guest's serial line: put it into a file")
+            os.write(self.to_guest, line)
         return self._answer(request["id"], timeout)
 
     # -- the face of a host

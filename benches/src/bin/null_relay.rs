@@ -15,7 +15,7 @@ use std::sync::Arc;
 use causeway_benches::args::Args;
 use crypto::{Encr, Suite};
 use esp::Geometry;
-use kernel::datagram::{RecvRing, Run, SendArena};
+use kernel::datagram::{RecvRing, Run, SLOT, SendArena};
 use kernel::epoll::{Epoll, Interest};
 use kernel::netlink::{LinkChange, Netlink};
 use kernel::raw::{EspOptions, EspSocket, Family};
@@ -122,7 +122,7 @@ impl Outer {
     fn ring(&self) -> RecvRing {
         match self {
             Self::Udp(_) => RecvRing::coalescing(),
-            Self::Esp(_) => RecvRing::new(64, 65_536 + 65 * 64),
+            Self::Esp(_) => RecvRing::new(64, SLOT),
         }
     }
 }

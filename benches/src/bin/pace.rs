@@ -1,7 +1,9 @@
 //! Numbered UDP datagrams at a steady rate, one packet a time as an ordinary sender makes them, and their count.
 //!
-//! `pace receive --bind ADDRESS:PORT` prints `ready`, counts until a second passes without a datagram, and
-//! prints one line of JSON. `pace send --to ADDRESS:PORT --rate PER_SECOND --size OCTETS --millis TIME` sends.
+//! `pace receive --bind ADDRESS:PORT` prints `ready`, counts until nothing comes any more, and prints one line of
+//! JSON: what came, and the longest gap between two datagrams in each tenth of a second since the first, in
+//! microseconds. `pace send --to ADDRESS:PORT --rate PER_SECOND --size OCTETS --millis TIME [--spread N [--step M]]`
+//! sends, with `--spread` to N addresses in turn, M apart (default 4).
 
 use std::error::Error;
 use std::io::Write;
@@ -24,6 +26,8 @@ const NAP: Duration = Duration::from_micros(50);
 const SILENCE: Duration = Duration::from_millis(400);
 /// How long it waits for the first.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Time over which the longest gap is kept.
+const SLICE: Duration = Duration::from_millis(100);
 
 fn main() -> Result<(), Failure> {
     let args = Args::from_env();
@@ -45,6 +49,7 @@ fn send(args: &Args) -> Result<(), Failure> {
     let socket = open(SocketAddr::new(any, 0))?;
     let (rate, size) = (args.number("rate", 1000)?, args.number("size", 1300)?.max(8) as usize);
     let length = Duration::from_millis(args.number("millis", 1000)?);
+    let targets = targets(dest, args)?;
     let mut arena = SendArena::with_wait(Duration::from_millis(1));
     let mut payload = vec![0u8; size * BURST as usize];
     let (began, mut sent, mut lost) = (now(), 0u64, 0u64);
@@ -60,14 +65,49 @@ fn send(args: &Args) -> Result<(), Failure> {
                 *place = number.to_be_bytes();
             }
         }
-        let runs: Vec<Run<'_>> =
-            payload.chunks_exact(size).take(count as usize).map(|bytes| Run::single(dest, bytes)).collect();
+        let turn = targets.iter().cycle().skip(sent as usize % targets.len());
+        let bytes = payload.chunks_exact(size).take(count as usize);
+        let runs: Vec<Run<'_>> = turn.zip(bytes).map(|(dest, bytes)| Run::single(*dest, bytes)).collect();
         let report = socket.send_runs(&runs, &mut arena);
         lost += report.full + report.failed;
         sent += count;
     }
     println!("{{\"sent\": {sent}, \"refused\": {lost}, \"seconds\": {:.3}}}", began.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Where to send: the address, and those that follow it.
+fn targets(first: SocketAddr, args: &Args) -> Result<Vec<SocketAddr>, Failure> {
+    let (count, step) = (args.number("spread", 1)?.max(1), args.number("step", 4)?);
+    let IpAddr::V4(base) = first.ip() else { return Ok(vec![first]) };
+    let nth = |number| Ipv4Addr::from(u32::from(base).wrapping_add((number * step) as u32));
+    Ok((0..count).map(|number| SocketAddr::new(nth(number).into(), first.port())).collect())
+}
+
+/// The longest silence of each slice of time.
+#[derive(Default)]
+struct Gaps {
+    first: Option<Instant>,
+    last: Option<Instant>,
+    worst: Vec<u128>,
+}
+
+impl Gaps {
+    fn arrived(&mut self, at: Instant) {
+        let first = *self.first.get_or_insert(at);
+        let gap = self.last.replace(at).map_or(0, |last| (at - last).as_micros());
+        let slice = ((at - first).as_millis() / SLICE.as_millis()) as usize;
+        if self.worst.len() <= slice {
+            self.worst.resize(slice + 1, 0);
+        }
+        if let Some(worst) = self.worst.get_mut(slice) {
+            *worst = gap.max(*worst);
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.first.zip(self.last).map_or(0.0, |(first, last)| (last - first).as_secs_f64())
+    }
 }
 
 fn receive(args: &Args) -> Result<(), Failure> {
@@ -79,9 +119,9 @@ fn receive(args: &Args) -> Result<(), Failure> {
     let mut ring = RecvRing::new(64, 2048);
     let mut ready = Vec::with_capacity(1);
     let (mut received, mut reordered, mut next) = (0u64, 0u64, 0u64);
-    let (mut first, mut last): (Option<Instant>, Option<Instant>) = (None, None);
+    let mut gaps = Gaps::default();
     loop {
-        epoll.wait(&mut ready, Some(if first.is_some() { SILENCE } else { PATIENCE }))?;
+        epoll.wait(&mut ready, Some(if gaps.first.is_some() { SILENCE } else { PATIENCE }))?;
         if ready.is_empty() {
             break;
         }
@@ -94,11 +134,12 @@ fn receive(args: &Args) -> Result<(), Failure> {
                 reordered += u64::from(number < next);
                 next = next.max(number + 1);
             }
-            last = Some(now());
-            first = first.or(last);
+            gaps.arrived(now());
         }
     }
-    let seconds = first.zip(last).map_or(0.0, |(first, last)| (last - first).as_secs_f64());
-    println!("{{\"received\": {received}, \"reordered\": {reordered}, \"seconds\": {seconds:.3}}}");
+    let (seconds, worst) = (gaps.seconds(), &gaps.worst);
+    println!(
+        "{{\"received\": {received}, \"reordered\": {reordered}, \"seconds\": {seconds:.3}, \"gaps\": {worst:?}}}"
+    );
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp_wire::{Family, PathAttributes};
+use bgp_wire::{Families, Family, PathAttributes};
 use inet::Prefix;
 
 use crate::import::{ImportRules, Verdict};
@@ -109,6 +109,23 @@ impl AdjRibIn {
             .collect()
     }
 
+    /// The session is lost, and the peer keeps forwarding these families while it restarts (RFC 4724 section 4.2): their
+    /// routes stay, stale; "a route [...] previously marked as stale MUST be deleted", and so are all others. Returns the
+    /// prefixes of those that were in the decision.
+    pub fn keep_stale(&mut self, families: Families) -> Vec<Prefix> {
+        let mut gone = Vec::new();
+        self.routes.retain(|prefix, route| {
+            let keep = !route.stale && families.contains(Family::of(prefix));
+            if !keep && route.verdict.is_accepted() {
+                gone.push(*prefix);
+            }
+            route.stale = true;
+            keep
+        });
+        self.ipv4 = self.routes.keys().filter(|prefix| prefix.is_ipv4()).count();
+        gone
+    }
+
     /// The peer begins to send `family` anew (BoRR of RFC 7313): all of it is stale until confirmed.
     pub fn mark_stale(&mut self, family: Family) {
         let of_family = self.routes.iter_mut().filter(|(prefix, _)| Family::of(prefix) == family);
@@ -206,6 +223,7 @@ mod tests {
                 policy: &self.policy,
                 own_asns: &[65510],
                 local_address: "192.168.1.1".parse().unwrap(),
+                router_id: [10, 0, 0, 9].into(),
             };
             self.table.update(prefix(text), Arc::new(learned(path)), &rules, self.now)
         }
@@ -216,6 +234,7 @@ mod tests {
                 policy: &self.policy,
                 own_asns: &[65510],
                 local_address: "192.168.1.1".parse().unwrap(),
+                router_id: [10, 0, 0, 9].into(),
             };
             self.table.reevaluate(&rules)
         }
@@ -261,6 +280,19 @@ mod tests {
         assert_eq!(world.update("10.0.0.0/8", &[65515]), InChange::Unchanged);
         assert_eq!(world.table.sweep_stale(Family::Ipv4Unicast), [prefix("11.0.0.0/8")]);
         assert_eq!(world.table.len(), 2, "the other family is not touched");
+    }
+
+    #[test]
+    fn a_restarting_peers_routes_stay_stale_once_and_only_those_of_its_families() {
+        let mut world = World::new(Policy::Any);
+        for text in ["10.0.0.0/8", "11.0.0.0/8", "2001:db8::/32"] {
+            world.update(text, &[65515]);
+        }
+        assert_eq!(world.table.keep_stale(Families::IPV4), [prefix("2001:db8::/32")]);
+        assert_eq!((world.table.len(), world.table.received(Family::Ipv4Unicast)), (2, 2));
+        assert_eq!(world.update("10.0.0.0/8", &[65515]), InChange::Unchanged);
+        assert_eq!(world.table.keep_stale(Families::IPV4), [prefix("11.0.0.0/8")]);
+        assert!(world.table.get(&prefix("10.0.0.0/8")).unwrap().stale);
     }
 
     #[test]

@@ -34,10 +34,12 @@ pub struct Options {
 pub enum Step {
     /// There is no other path.
     OnlyPath,
-    /// Ours over learned.
-    LocallyOriginated,
+    /// The higher weight, which the operator gives a neighbour; ours have 32768.
+    Weight,
     /// The higher LOCAL_PREF; 100 where there is none.
     LocalPref,
+    /// Ours over learned.
+    LocallyOriginated,
     /// The shorter AS_PATH; a set counts 1.
     AsPathLength,
     /// The lower ORIGIN: IGP, EGP, incomplete.
@@ -62,8 +64,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OnlyPath => "only path",
-            Self::LocallyOriginated => "locally originated",
+            Self::Weight => "weight",
             Self::LocalPref => "local preference",
+            Self::LocallyOriginated => "locally originated",
             Self::AsPathLength => "AS path length",
             Self::Origin => "origin",
             Self::Med => "MED",
@@ -133,9 +136,10 @@ fn same_as_med(a: &Path, b: &Path) -> bool {
 pub(crate) fn compare(a: &Path, b: &Path, options: &Options, med: bool) -> (Ordering, Step) {
     let (x, y) = (&a.attributes, &b.attributes);
     let local_pref = |path: &Path| Reverse(path.attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF));
-    let steps: [(Step, Ordering); 6] = [
-        (Step::LocallyOriginated, is_learned(a).cmp(&is_learned(b))),
+    let steps: [(Step, Ordering); 7] = [
+        (Step::Weight, b.weight().cmp(&a.weight())),
         (Step::LocalPref, local_pref(a).cmp(&local_pref(b))),
+        (Step::LocallyOriginated, is_learned(a).cmp(&is_learned(b))),
         (Step::AsPathLength, x.as_path.hop_count().cmp(&y.as_path.hop_count())),
         (Step::Origin, x.origin.cmp(&y.origin)),
         (Step::Med, compare_med(a, b, options, med)),
@@ -231,10 +235,29 @@ mod tests {
     }
 
     #[test]
+    fn weight_decides_before_anything_a_path_says_of_itself() {
+        let heavy = |weight, id, local_pref| {
+            let mut path = with(id, 0, |a| a.local_pref = Some(local_pref));
+            if let Source::Neighbor(peer) = &mut path.source {
+                peer.weight = weight;
+            }
+            path
+        };
+        assert_eq!(duel(heavy(1, 2, 50), heavy(0, 1, 500)), (2, Step::Weight));
+        let ours = || Path { source: Source::Local, ..path(9, learned(&[]), 9) };
+        let best = |learned: Path| rank(vec![learned, ours()], &Options::default())[0].clone();
+        assert_eq!(best(heavy(40_000, 1, 100)).1, Step::Weight);
+        assert_ne!(best(heavy(40_000, 1, 100)).0.source, Source::Local);
+        // Of equal weight and preference ours still wins.
+        assert_eq!(best(heavy(Path::OWN_WEIGHT, 1, 100)).1, Step::LocallyOriginated);
+        assert_eq!(best(heavy(Path::OWN_WEIGHT, 1, 100)).0.source, Source::Local);
+    }
+
+    #[test]
     fn what_is_ours_beats_what_is_learned_and_internal_loses_to_external() {
         let ours = Path { source: Source::Local, ..path(9, learned(&[]), 9) };
         let ranked = rank(vec![path(1, learned(&[65515]), 0), ours], &Options::default());
-        assert_eq!((ranked[0].0.source, ranked[0].1), (Source::Local, Step::LocallyOriginated));
+        assert_eq!((ranked[0].0.source, ranked[0].1), (Source::Local, Step::Weight));
 
         let mut internal = with(1, 0, |_| ());
         if let Source::Neighbor(peer) = &mut internal.source {
@@ -291,7 +314,7 @@ mod tests {
             id in 0_u32..4, local in prop::bool::weighted(0.1), internal: bool, arrival in 0_u64..1000,
             local_pref in prop::option::of(99_u32..102), med in prop::option::of(0_u32..3),
             asns in prop::collection::vec(1_u32..4, 0..3), origin in 0_u8..3, router_id in 0_u32..3,
-            address in 0_u32..3,
+            address in 0_u32..3, weight in prop_oneof![4 => Just(0_u16), 1 => Just(Path::OWN_WEIGHT)],
         ) -> Path {
             let mut attributes = learned(&asns);
             (attributes.local_pref, attributes.med) = (local_pref, med);
@@ -301,6 +324,7 @@ mod tests {
                 peer.kind = if internal { PeerKind::Internal } else { PeerKind::External };
                 peer.router_id = Ipv4Addr::from_bits(router_id);
                 peer.address = Ipv4Addr::from_bits(address).into();
+                peer.weight = weight;
             }
             if local {
                 path.source = Source::Local;

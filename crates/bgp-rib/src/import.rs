@@ -1,7 +1,7 @@
 //! What becomes of a route a neighbour sent: the one place that says yes or why not.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bgp_wire::PathAttributes;
 use inet::Prefix;
@@ -20,6 +20,8 @@ pub struct ImportRules<'a> {
     pub own_asns: &'a [u32],
     /// Our end of the session.
     pub local_address: IpAddr,
+    /// Our identifier: what a reflector must not send back to us.
+    pub router_id: Ipv4Addr,
 }
 
 /// What became of a route. Closed: counters, log lines and `received-routes` share it.
@@ -33,6 +35,10 @@ pub enum Verdict {
     Excluded(Excluded),
     /// Our own AS is in its path (RFC 4271 section 9.1.2).
     AsLoop(u32),
+    /// Our identifier is its ORIGINATOR_ID: a reflector sent our own route back (RFC 4456 section 8).
+    OriginatorLoop,
+    /// Our identifier is in its CLUSTER_LIST (RFC 4456 section 8).
+    ClusterLoop,
     /// Its next hop cannot be used (RFC 4271 section 6.3).
     NextHop(NextHopFault),
 }
@@ -67,6 +73,12 @@ impl ImportRules<'_> {
         // route should be excluded from the Phase 2 decision function."
         if let Some(asn) = self.own_asns.iter().find(|asn| attributes.as_path.contains(**asn)) {
             return Verdict::AsLoop(*asn);
+        }
+        if attributes.originator_id == Some(self.router_id) {
+            return Verdict::OriginatorLoop;
+        }
+        if attributes.cluster_list.contains(&self.router_id) {
+            return Verdict::ClusterLoop;
         }
         if let Some(fault) = self.next_hop_fault(attributes.next_hop.address()) {
             return Verdict::NextHop(fault);
@@ -110,6 +122,8 @@ impl fmt::Display for Verdict {
             Self::Denied(denial) => denial.fmt(f),
             Self::Excluded(excluded) => excluded.fmt(f),
             Self::AsLoop(asn) => write!(f, "our own AS {asn} is in its path"),
+            Self::OriginatorLoop => f.write_str("a route of our own, reflected (ORIGINATOR_ID is ours)"),
+            Self::ClusterLoop => f.write_str("a reflection loop (we are in its CLUSTER_LIST)"),
             Self::NextHop(fault) => fault.fmt(f),
         }
     }
@@ -142,6 +156,7 @@ mod tests {
             policy,
             own_asns: &[65510],
             local_address: "192.168.1.1".parse().unwrap(),
+            router_id: [10, 0, 0, 9].into(),
         };
         rules.judge(&prefix(text), attributes)
     }
@@ -176,6 +191,17 @@ mod tests {
     fn our_own_as_anywhere_in_the_path_is_a_loop() {
         let verdict = judge(&Policy::Any, "172.16.0.0/22", &learned(&[65515, 65510, 7]));
         assert_eq!(verdict, Verdict::AsLoop(65510));
+    }
+
+    #[test]
+    fn what_a_reflector_sends_back_is_refused() {
+        let mut attributes = learned(&[7]);
+        attributes.originator_id = Some([10, 0, 0, 9].into());
+        assert_eq!(judge(&Policy::Any, "172.16.0.0/22", &attributes), Verdict::OriginatorLoop);
+        attributes.originator_id = Some([10, 0, 0, 8].into());
+        assert!(judge(&Policy::Any, "172.16.0.0/22", &attributes).is_accepted());
+        attributes.cluster_list = vec![[10, 0, 0, 8].into(), [10, 0, 0, 9].into()];
+        assert_eq!(judge(&Policy::Any, "172.16.0.0/22", &attributes), Verdict::ClusterLoop);
     }
 
     #[test]

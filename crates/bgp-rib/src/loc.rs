@@ -96,6 +96,13 @@ impl LocRib {
         self.entries.len()
     }
 
+    /// About how many octets the entries take, their attributes aside, which routes share.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let paths: usize = self.entries.values().map(Vec::len).sum();
+        self.entries.len() * size_of::<(Prefix, Vec<(Path, Step)>)>() + paths * size_of::<(Path, Step)>()
+    }
+
     /// Are there none?
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -200,7 +207,7 @@ mod tests {
         let change = world.table.originate(prefix("192.168.1.0/24"), Arc::new(learned(&[])), world.now);
         assert_eq!(change.unwrap().best.unwrap().source, Source::Local);
         let paths = world.table.paths(&prefix("192.168.1.0/24"));
-        assert_eq!((paths.len(), paths[1].1), (2, Step::LocallyOriginated));
+        assert_eq!((paths.len(), paths[1].1), (2, Step::Weight));
         assert_eq!(winner(world.table.stop_originating(prefix("192.168.1.0/24"))), Some(1));
     }
 

@@ -67,6 +67,12 @@ impl Policy {
         }
     }
 
+    /// May `prefix` pass?
+    #[must_use]
+    pub fn permits(&self, prefix: &Prefix) -> bool {
+        matches!(self.evaluate(prefix), Ruling::Permit(_))
+    }
+
     /// Can nothing ever pass? True for "none", for no policy, and for a list that permits nothing.
     #[must_use]
     pub fn denies_all(&self) -> bool {

@@ -31,6 +31,8 @@ pub struct Peer {
     pub router_id: Ipv4Addr,
     /// Its session address.
     pub address: IpAddr,
+    /// What its paths weigh here, before anything they say of themselves; 0 unless the operator says so.
+    pub weight: u16,
 }
 
 /// Where a path came from.
@@ -40,6 +42,20 @@ pub enum Source {
     Local,
     /// Learned from this neighbour.
     Neighbor(Peer),
+}
+
+impl Path {
+    /// The weight of routes of our own.
+    pub const OWN_WEIGHT: u16 = 32_768;
+
+    /// What it weighs: never told to anybody, and compared before all else.
+    #[must_use]
+    pub fn weight(&self) -> u16 {
+        match &self.source {
+            Source::Local => Self::OWN_WEIGHT,
+            Source::Neighbor(peer) => peer.weight,
+        }
+    }
 }
 
 impl Source {

@@ -27,6 +27,7 @@ pub(crate) fn peer(id: u32) -> Peer {
         asn: 65515,
         router_id: Ipv4Addr::from_bits(0x0a00_0000 + id),
         address: IpAddr::from(Ipv4Addr::from_bits(0xac10_0000 + id)),
+        weight: 0,
     }
 }
 

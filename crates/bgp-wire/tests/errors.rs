@@ -90,6 +90,13 @@ fn optional_attributes_of_external_peers_have_the_consequence_of_rfc_7606() {
         ("AIGP", "801a0b01000b0000000000000001", Fine),
         ("AIGP with the transitive bit", "c01a0b01000b0000000000000001", Discard(Flags)),
         ("PREFIX_SID not transitive", "80280100", Discard(Flags)),
+        ("PREFIX_SID with a label index", "c0280a01000700000000000064", Fine),
+        ("PREFIX_SID with something newer", "c0280509000201ff", Fine),
+        ("PREFIX_SID cut in its header", "c028020100", Discard(Value)),
+        ("PREFIX_SID cut in its value", "c0280501000700ff", Discard(Value)),
+        ("PREFIX_SID with a label index of 6", "c02809010006000000000064", Discard(Length)),
+        ("PREFIX_SID with half an SRGB", "c0280803000500000000 64", Discard(Length)),
+        ("PREFIX_SID without anything", "c02800", Discard(Length)),
         ("LARGE_COMMUNITY", "c0200c0000ffeb0000000100000002", Fine),
         ("LARGE_COMMUNITY of 11 octets", "c0200b0000ffeb00000001000000", Withdraw(Length)),
         ("LARGE_COMMUNITY without any", "c02000", Withdraw(Length)),
@@ -227,6 +234,16 @@ fn a_fault_without_any_reachable_prefix_resets_the_session() {
 }
 
 #[test]
+fn a_withdrawal_with_wrong_flags_withdraws_and_resets_nothing() {
+    // "[...] path attributes other than MP_UNREACH_NLRI" are what makes it a reset (RFC 7606 section 5.2).
+    let alone = Update::decode(&body("", "c00f08 000201 2020010db8", ""), &context()).unwrap();
+    assert_eq!(alone.withdrawn, prefixes(&["2001:db8::/32"]));
+    assert_eq!(alone.faults[0].kind, Flags);
+    let beside = Update::decode(&body("", "c00f08 000201 2020010db8 40010109", ""), &context()).unwrap_err();
+    assert_eq!(beside.code, NotificationCode::MALFORMED_ATTRIBUTE_LIST);
+}
+
+#[test]
 fn lengths_and_prefixes_that_cannot_be_found_reset_the_session() {
     let context = context();
     let code = |octets: &[u8]| Update::decode(octets, &context).unwrap_err().code;
@@ -253,6 +270,16 @@ fn what_is_not_known_is_passed_on_with_the_partial_bit_and_in_order() {
     let (octets, _) = bgp_wire::encode_announce(attributes, &update.reach[0].prefixes, &context()).unwrap();
     let tail = common::hex("e0c80101e0c9020102080a");
     assert!(octets.ends_with(&tail), "{octets:02x?}");
+}
+
+#[test]
+fn attributes_that_came_in_another_order_are_the_same_attributes() {
+    let communities = format!("c01914{}", "0002".repeat(10));
+    let read = |extra: &str| {
+        let update = Update::decode(&body("", &beside(extra), NLRI), &context()).unwrap();
+        update.reach[0].attributes.clone()
+    };
+    assert_eq!(read(&format!("{communities}c0c80101")), read(&format!("c0c80101{communities}")));
 }
 
 #[test]

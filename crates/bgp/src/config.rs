@@ -51,6 +51,8 @@ pub struct NeighborConfig {
     pub import: Policy,
     /// What it is told.
     pub export: Policy,
+    /// What its paths weigh, before anything they say of themselves; our own weigh 32768.
+    pub weight: u16,
     /// The most prefixes of one family taken from it, counted before policy; one more ends the session with 6/1.
     pub max_prefix: Option<u32>,
     /// How long the session stays down after that; `None`: until cleared by hand.
@@ -92,6 +94,7 @@ impl NeighborConfig {
             families: Families::IPV4,
             import: Policy::Unset,
             export: Policy::Unset,
+            weight: 0,
             max_prefix: None,
             max_prefix_restart: Some(Duration::from_mins(15)),
             max_prefix_out: None,

@@ -62,6 +62,10 @@ pub(crate) struct Connection {
     pub(crate) hold_at: Option<Instant>,
     pub(crate) last_read: Instant,
     pub(crate) last_write: Instant,
+    /// When the last UPDATE came.
+    pub(crate) last_update: Option<Instant>,
+    /// The peer may have forgotten it: it is dead unless something is read by then.
+    pub(crate) prove_by: Option<Instant>,
 }
 
 impl Connection {
@@ -88,7 +92,8 @@ impl Connection {
             Stage::Held { decide_at, .. } => Some(*decide_at),
             Stage::OpenSent | Stage::OpenConfirm(_) | Stage::Established(_) => None,
         };
-        [self.hold_at, decide, self.output.keepalive_at, self.output.send_hold_at].into_iter().flatten().min()
+        let output = [self.output.keepalive_at, self.output.send_hold_at];
+        [self.hold_at, decide, self.prove_by].into_iter().chain(output).flatten().min()
     }
 
     /// The peer was heard: KEEPALIVE or UPDATE (RFC 4271 section 8.2.2, events 26 and 27).

@@ -94,6 +94,8 @@ pub enum ResetCause {
     TransportDown(Arc<str>),
     /// The peer came back on a new connection while this one was silent.
     Replaced,
+    /// The peer's gateway came again without memory, and the session did not outlive that.
+    PeerRestarted,
 }
 
 impl fmt::Display for ResetCause {
@@ -106,6 +108,7 @@ impl fmt::Display for ResetCause {
             Self::ConnectFailed(error) => error.fmt(f),
             Self::TransportDown(reason) => write!(f, "transport down: {reason}"),
             Self::Replaced => f.write_str("peer came back on a new connection"),
+            Self::PeerRestarted => f.write_str("peer restarted, and the session did not outlive it"),
         }
     }
 }
@@ -127,6 +130,9 @@ impl fmt::Display for Way {
         })
     }
 }
+
+/// So many octets of a malformed message stand in its log line.
+const SHOWN_OCTETS: usize = 128;
 
 /// What an operator should know of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,9 +187,13 @@ impl fmt::Display for Alarm {
             }
             Self::ExportLimitCleared => f.write_str("no prefixes held back any more"),
             Self::PolicyDeniesAll(way) => write!(f, "{way} policy lets no route pass"),
-            Self::Malformed { faults, .. } => {
+            Self::Malformed { faults, message } => {
                 f.write_str("malformed UPDATE")?;
-                faults.iter().try_for_each(|fault| write!(f, "; {fault}"))
+                faults.iter().try_for_each(|fault| write!(f, "; {fault}"))?;
+                // Its NLRI and attributes begin here; the neighbour's page has the whole.
+                write!(f, "; {} octets: ", message.len())?;
+                message.iter().take(SHOWN_OCTETS).try_for_each(|octet| write!(f, "{octet:02x}"))?;
+                f.write_str(if message.len() > SHOWN_OCTETS { "..." } else { "" })
             }
         }
     }
@@ -212,7 +222,14 @@ pub enum Event {
         /// The prefixes it had taught that were in the decision.
         lost: Vec<Prefix>,
     },
-    /// The neighbour has sent all it has of a family (End-of-RIB).
+    /// A peer that was to restart, and whose routes were kept meanwhile (RFC 4724 section 4.2), has lost them after all.
+    Lost {
+        /// Whose.
+        neighbor: NeighborId,
+        /// Those that were in the decision.
+        lost: Vec<Prefix>,
+    },
+    /// The neighbour has sent all it has of a family: it said End-of-RIB, or had six minutes for it.
     EndOfRib {
         /// Whose.
         neighbor: NeighborId,

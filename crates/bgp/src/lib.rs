@@ -4,8 +4,8 @@
 //! events and route changes come out. Its documentation has the order of calls.
 //!
 //! What is built: RFC 4271 with collision detection (RFC 6286), RFC 4760 (IPv4 and IPv6 unicast), 6793, 2918,
-//! 7313, 7606, 8212, 9003, 9687, 4486, End-of-RIB of 4724. A peer's graceful restart capability is read and
-//! shown; its procedures are not offered.
+//! 7313, 7606, 8212, 9003, 9687, 4486; of 4724 End-of-RIB and the receiving speaker: a peer that restarts is waited for,
+//! but nothing is kept over a restart of our own.
 
 mod collision;
 mod config;
@@ -32,8 +32,8 @@ pub use neighbor::State;
 pub use open::Negotiated;
 pub use speaker::{Clear, Speaker};
 pub use timer::{
-    CONNECT_TIMEOUT, IDLE_HOLD_FORGET, IDLE_HOLD_MAX, LARGE_HOLD, PROBE_TIME, RETRY_MAX, RETRY_MIN,
-    SEND_HOLD_MIN,
+    CHALLENGE_TIME, CONNECT_TIMEOUT, IDLE_HOLD_FORGET, IDLE_HOLD_MAX, LARGE_HOLD, PROBE_TIME, RETRY_MAX,
+    RETRY_MIN, SEND_HOLD_MIN,
 };
 pub use view::{
     AdvertisedRoute, CapabilityView, FamilyView, NeighborView, PathView, PrefixView, ReceivedRoute,

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp_rib::AdjRibIn;
+use bgp_rib::{AdjRibIn, Peer};
 
 use crate::config::NeighborConfig;
 use crate::connection::{Connection, Direction, Stage};
@@ -76,6 +77,17 @@ pub(crate) struct LastReset {
     pub(crate) cause: ResetCause,
 }
 
+/// Routes of a session that is lost, kept while their peer restarts (RFC 4724 section 4.2).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retained {
+    /// Whose they are.
+    pub(crate) peer: Peer,
+    /// Our end of that session.
+    pub(crate) local: IpAddr,
+    /// The restart time the peer asked for is over then.
+    pub(crate) until: Instant,
+}
+
 /// Everything of one neighbour.
 #[derive(Debug)]
 pub(crate) struct Neighbor {
@@ -93,6 +105,8 @@ pub(crate) struct Neighbor {
     pub(crate) connections: BTreeMap<ConnId, Connection>,
     pub(crate) session: Option<Session>,
     pub(crate) adj_in: AdjRibIn,
+    /// While there is no session: what stands in `adj_in` is of the one before.
+    pub(crate) retained: Option<Retained>,
     pub(crate) counters: NeighborCounters,
     pub(crate) last_reset: Option<LastReset>,
     pub(crate) last_malformed: Option<(Instant, Vec<u8>)>,
@@ -118,6 +132,7 @@ impl Neighbor {
             connections: BTreeMap::new(),
             session: None,
             adj_in: AdjRibIn::new(),
+            retained: None,
             counters: NeighborCounters::default(),
             last_reset: None,
             last_malformed: None,
@@ -157,8 +172,13 @@ impl Neighbor {
     /// The earliest of all deadlines.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let of_connections = self.connections.values().filter_map(Connection::deadline);
-        let of_session = self.session.iter().flat_map(|session| session.stale.iter().map(|(_, at)| *at));
-        let own = [self.retry_at, self.dialling.map(|(_, at)| at), self.hold.and_then(Hold::until)];
+        let of_session = self
+            .session
+            .iter()
+            .flat_map(|session| session.stale.iter().map(|(_, at)| *at).chain(session.end_of_rib_by));
+        let dialled = self.dialling.map(|(_, at)| at);
+        let restarted = self.retained.map(|retained| retained.until);
+        let own = [self.retry_at, dialled, self.hold.and_then(Hold::until), restarted];
         own.into_iter().flatten().chain(of_connections).chain(of_session).min()
     }
 
@@ -170,6 +190,15 @@ impl Neighbor {
         if !(wordless && self.last_reset.as_ref().is_some_and(spoken)) {
             self.last_reset = Some(LastReset { at: now, cause });
         }
+    }
+
+    /// A new tunnel is a new beginning: what went wrong through the old one says nothing of it.
+    pub(crate) fn fresh_start(&mut self) {
+        self.failed_dials = 0;
+        self.errors = 0;
+        self.bare = false;
+        self.retry_at = None;
+        self.hold = self.hold.filter(|hold| matches!(hold, Hold::PrefixLimit(_)));
     }
 
     /// A dial failed: the next one later.

@@ -3,7 +3,10 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bgp_wire::{AS_TRANS, Capability, Context, Families, Notification, NotificationCode, Open, PeerKind};
+use bgp_wire::{
+    AS_TRANS, Capability, Context, Families, Family, GracefulRestart, Notification, NotificationCode, Open,
+    PeerKind,
+};
 
 use crate::config::{NeighborConfig, SpeakerConfig};
 use crate::timer::SEND_HOLD_MIN;
@@ -48,8 +51,26 @@ pub(crate) fn capabilities(config: &NeighborConfig, bare: bool) -> Vec<Capabilit
     if config.extended_message {
         list.push(Capability::ExtendedMessage);
     }
+    // No families: "the sender is not capable of preserving its forwarding state [...], but supports procedures for the
+    // Receiving Speaker" (RFC 4724 section 3). Some peers send End-of-RIB to those alone who offer this.
+    list.push(Capability::GracefulRestart(GracefulRestart::default()));
     list.push(Capability::As4(config.local_asn));
     list
+}
+
+/// The families a peer says it goes on forwarding while it restarts, and how long that may take; `None` where it says nothing of the kind.
+pub(crate) fn survives(open: &Open, families: Families) -> Option<(Families, Duration)> {
+    let graceful = open.graceful_restart().filter(|graceful| graceful.time > 0)?;
+    let named = graceful.families.iter().filter_map(|family| Family::from_wire(family.afi, family.safi));
+    let kept = named.collect::<Families>().intersect(families);
+    (!kept.is_empty()).then_some((kept, Duration::from_secs(graceful.time.into())))
+}
+
+/// The families whose forwarding state a peer that is back has kept (the F bit).
+pub(crate) fn kept_forwarding(open: &Open) -> Families {
+    let graceful = open.graceful_restart().into_iter().flat_map(|graceful| &graceful.families);
+    let kept = graceful.filter(|family| family.forwarding);
+    kept.filter_map(|family| Family::from_wire(family.afi, family.safi)).collect()
 }
 
 /// The OPEN we send.

@@ -11,6 +11,7 @@ use bgp_wire::{
 
 use crate::counters::NeighborCounters;
 use crate::event::ConnId;
+use crate::timer::END_OF_RIB_TIME;
 
 /// A write is filled up to here with whole messages.
 const WRITE_TARGET: usize = 16 * 1024;
@@ -46,10 +47,14 @@ pub(crate) struct Session {
     pub(crate) cache: Option<ExportCache>,
     pub(crate) end_of_rib_sent: bool,
     pub(crate) end_of_rib_received: Families,
+    /// By then a family whose End-of-RIB never came is taken as told; `None` once that is done.
+    pub(crate) end_of_rib_by: Option<Instant>,
     /// Families to ask the peer for again.
     pub(crate) asking: Families,
     /// Families whose routes are stale until the peer's EoRR, or until the instant.
     pub(crate) stale: Vec<(Family, Instant)>,
+    /// Those of them whose stale routes are of a session before, until the peer's End-of-RIB (RFC 4724 section 4.2).
+    pub(crate) restarting: Families,
     /// The alarm about held prefixes was raised.
     pub(crate) export_alarm: bool,
     pub(crate) near_alarm: Families,
@@ -76,8 +81,10 @@ impl Session {
             cache: None,
             end_of_rib_sent: false,
             end_of_rib_received: Families::NONE,
+            end_of_rib_by: Some(now + END_OF_RIB_TIME),
             asking: Families::NONE,
             stale: Vec::new(),
+            restarting: Families::NONE,
             export_alarm: false,
             near_alarm: Families::NONE,
             refresh: Refresh::default(),
@@ -117,7 +124,12 @@ impl Session {
     }
 
     /// One message of a batch; what did not fit comes back.
-    fn say_batch(&self, batch: Batch, bytes: &mut Vec<u8>, counters: &mut NeighborCounters) -> Option<Batch> {
+    fn say_batch(
+        &mut self,
+        batch: Batch,
+        bytes: &mut Vec<u8>,
+        counters: &mut NeighborCounters,
+    ) -> Option<Batch> {
         match batch {
             Batch::Withdraw(mut prefixes) => {
                 let (message, taken) = encode_withdraw(&prefixes, &self.context);
@@ -129,6 +141,7 @@ impl Session {
                 let Ok((message, taken)) = encode_announce(&attributes, &prefixes, &self.context) else {
                     // Whatever the peer knew of these prefixes is no longer true.
                     counters.unsendable += u64::try_from(prefixes.len()).unwrap_or(u64::MAX);
+                    self.out.give_up(&prefixes);
                     return Some(Batch::Withdraw(prefixes));
                 };
                 say(MessageType::UPDATE, &message, bytes, counters);

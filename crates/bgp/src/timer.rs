@@ -27,12 +27,17 @@ pub const IDLE_HOLD_FORGET: Duration = Duration::from_secs(300);
 pub(crate) const DECISION_TIME: Duration = Duration::from_secs(10);
 /// How long an established session may stay silent when its peer has opened a new connection.
 pub const PROBE_TIME: Duration = Duration::from_secs(3);
+/// How long an established session has to show life once its peer's gateway has come again without memory.
+pub const CHALLENGE_TIME: Duration = Duration::from_secs(2);
 /// An established session younger than this wins a collision outright: the other connection is its twin.
 pub(crate) const TWIN_TIME: Duration = Duration::from_secs(5);
 /// "the greater of: 8 minutes, 2 times the negotiated HoldTime" (RFC 9687 section 6).
 pub const SEND_HOLD_MIN: Duration = Duration::from_secs(480);
 /// How long routes stay stale in an enhanced refresh whose end never comes.
 pub(crate) const STALE_TIME: Duration = Duration::from_secs(360);
+/// How long the end of a peer's first table is waited for: some say End-of-RIB only to those who asked for graceful
+/// restart.
+pub(crate) const END_OF_RIB_TIME: Duration = Duration::from_secs(360);
 /// Between two alarms about malformed messages of one neighbour.
 pub(crate) const ALARM_INTERVAL: Duration = Duration::from_secs(60);
 

@@ -76,6 +76,10 @@ pub struct RefusedCounts {
     pub as_loop: usize,
     /// An unusable next hop.
     pub next_hop: usize,
+    /// Our own, reflected.
+    pub originator_loop: usize,
+    /// Through a reflector twice.
+    pub cluster_loop: usize,
 }
 
 /// One family of a neighbour.
@@ -122,6 +126,8 @@ pub struct NeighborView {
     pub last_read: Option<Instant>,
     /// When something was last written.
     pub last_write: Option<Instant>,
+    /// When the last UPDATE came.
+    pub last_update: Option<Instant>,
     /// The hold time offered, in seconds.
     pub configured_hold: u16,
     /// The keepalive time configured, in seconds.
@@ -140,8 +146,12 @@ pub struct NeighborView {
     pub idle_until: Option<Instant>,
     /// Every capability offered by either side.
     pub capabilities: Vec<CapabilityView>,
-    /// The peer's graceful restart capability; its procedures are not used.
+    /// The peer's graceful restart capability.
     pub graceful_restart: Option<GracefulRestart>,
+    /// Routes of an earlier session, or of a refresh under way, that wait to be confirmed.
+    pub stale: usize,
+    /// The peer must be back by then, or what it taught goes.
+    pub stale_until: Option<Instant>,
     /// The families.
     pub families: Vec<FamilyView>,
     /// The import policy's name.
@@ -183,6 +193,8 @@ pub struct PathView {
     pub best: bool,
     /// The step that decided (for the best: against the second).
     pub step: Step,
+    /// It waits to be confirmed by its peer.
+    pub stale: bool,
 }
 
 /// One prefix of the table.

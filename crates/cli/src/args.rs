@@ -91,7 +91,7 @@ pub enum Verb {
         count: Option<u64>,
         #[command(flatten)]
         #[allow(missing_docs)]
-        client: ClientOptions,
+        daemon: Daemon,
     },
     /// Print the man page (for packagers).
     #[command(hide = true)]
@@ -104,12 +104,20 @@ pub enum Verb {
     },
 }
 
-/// What every client verb takes.
+/// Which daemon is asked.
 #[derive(Clone, Debug, Args)]
-pub struct ClientOptions {
+pub struct Daemon {
     /// The daemon's control socket.
     #[arg(long, value_name = "PATH", env = "CAUSEWAY_SOCKET", default_value = control::DEFAULT_SOCKET)]
     pub socket: PathBuf,
+}
+
+/// What client verbs take whose answer is text.
+#[derive(Clone, Debug, Args)]
+pub struct ClientOptions {
+    /// Where it is asked.
+    #[command(flatten)]
+    pub daemon: Daemon,
     /// Print JSON instead of a table.
     #[arg(long)]
     pub json: bool,

@@ -25,10 +25,6 @@ pub enum Field {
     RouterId,
     /// `[router]` `asn`
     RouterAsn,
-    /// `[routes]` `table`
-    Table,
-    /// `[routes]` `metric`
-    Metric,
     /// `[control]` `socket`
     Socket,
     /// `[tunnel.X]` `local`
@@ -64,8 +60,6 @@ impl fmt::Display for Field {
         f.write_str(match self {
             Self::RouterId => "router.id",
             Self::RouterAsn => "router.asn",
-            Self::Table => "routes.table",
-            Self::Metric => "routes.metric",
             Self::Socket => "control.socket",
             Self::Local => "local",
             Self::Remote => "remote",
@@ -137,11 +131,11 @@ impl fmt::Display for Step {
 /// The difference of two plans, object by object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diff {
-    /// `[routes]`: a change asks for a restart of the daemon.
+    /// `[routes]`: at most absorbed; the routes move.
     pub routes: Change,
-    /// `[control]`: the same.
+    /// `[control]`: a change asks for a restart of the daemon.
     pub control: Change,
-    /// `[log]`: the same, whatever the change.
+    /// `[log]`: at most absorbed.
     pub log: Change,
     /// `[router]`: a restart ends every session; `Add` and `Remove` are those of `[bgp]` itself.
     pub router: Option<Step>,
@@ -158,11 +152,7 @@ impl Diff {
     #[must_use]
     pub fn new(old: &Gateway, new: &Gateway) -> Self {
         Self {
-            routes: first([
-                (old.routes.table == new.routes.table, Field::Table),
-                (old.routes.metric == new.routes.metric, Field::Metric),
-            ])
-            .map_or(Change::Keep, Change::Restart),
+            routes: absorbed(old.routes == new.routes),
             control: if old.control == new.control { Change::Keep } else { Change::Restart(Field::Socket) },
             log: absorbed(old.log == new.log),
             router: router(old.bgp.as_ref(), new.bgp.as_ref()),

@@ -61,7 +61,7 @@ impl Gateway {
 }
 
 /// Where routes go in the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Routes {
     /// The kernel's table number; 254 is `main`. Outer packets are kept out of the tunnels by host routes in `main`,
     /// by a mark and rules in any other.

@@ -230,7 +230,7 @@ fn generic() -> Defaults {
         multihop: because(1, "a peer on the tunnel's own subnet"),
         hold_time: because(90, "RFC 4271 section 10"),
         keepalive: because(30, "a third of the hold time (RFC 4271 section 10)"),
-        max_prefix: because(None, "no limit known"),
+        max_prefix: because(Some(20_000), "what a peer can make this host hold has a bound"),
         max_prefix_out: because(None, "no limit known"),
     }
 }

@@ -2,6 +2,7 @@
 //! each value that was not written where it came from and why.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use bgp_rib::Policy;
 use bgp_wire::Family;
@@ -159,6 +160,10 @@ impl Page<'_, '_, '_> {
         ];
         let words: Vec<&str> = words.into_iter().filter(|(on, _)| *on).map(|(_, word)| word).collect();
         self.key("redistribute", list(&words))?;
+        let decision = bgp.speaker.decision;
+        self.key("always_compare_med", decision.always_compare_med)?;
+        self.key("missing_med_worst", decision.missing_med_worst)?;
+        self.key("ignore_age", decision.ignore_age)?;
         bgp.neighbors.values().try_for_each(|neighbor| self.neighbor(neighbor))
     }
 
@@ -185,11 +190,17 @@ impl Page<'_, '_, '_> {
         if neighbor.password.is_some() {
             self.key("password", "{ … } # hidden")?;
         }
+        let hops = [session.next_hop_v4.map(IpAddr::from), session.next_hop_v6.map(IpAddr::from)];
+        hops.into_iter().flatten().try_for_each(|hop| self.key("next_hop", quoted(hop)))?;
         let families: Vec<&str> = session.families.iter().map(family).collect();
         self.key("families", list(&families))?;
         self.key("import", policy(&session.import))?;
         self.key("export", policy(&session.export))?;
+        self.key("weight", session.weight)?;
         session.max_prefix.map_or(Ok(()), |limit| self.key("max_prefix", limit))?;
+        if let Some(restart) = session.max_prefix_restart {
+            self.key("max_prefix_restart", quoted(time::show(restart)))?;
+        }
         session.max_prefix_out.map_or(Ok(()), |limit| self.key("max_prefix_out", limit))
     }
 

@@ -50,6 +50,11 @@ impl Aes {
         each!(self, cipher => cipher.encrypt_block(block));
     }
 
+    /// Blocks that do not depend on each other.
+    pub(crate) fn encrypt_blocks(&self, blocks: &mut [Block]) {
+        each!(self, cipher => cipher.encrypt_blocks(blocks));
+    }
+
     /// CBC over several streams at once. Their lengths may differ; equal ones are fastest.
     pub(crate) fn cbc_encrypt(&self, lanes: &mut [Lane<'_>]) {
         each!(self, cipher => cipher.encrypt_with_backend(CbcEncrypt(lanes)));

@@ -1,19 +1,21 @@
 //! AES-CBC with HMAC beside it: encrypt, then authenticate (RFC 3602, RFC 4303 §3.3.2, RFC 7296 §3.14).
 
+use core::array;
 use core::ops::Range;
 
-use crate::aes_block::{Aes, Block, Lane};
+use lanes::{Job, Level};
+
+use crate::aes_block::{Aes, Block};
 use crate::algorithm::Suite;
 use crate::frame::{Forged, Frame, KeyError, Misfit};
-use crate::hash::MacKey;
+use crate::packets::Packets;
 use crate::secret::constant_time_eq;
 
 pub(crate) struct CbcHmacSealer {
     suite: Suite,
-    cipher: Aes,
+    packets: Packets,
     /// Turns counters into IVs.
     iv_cipher: Aes,
-    mac: MacKey,
 }
 
 impl CbcHmacSealer {
@@ -22,108 +24,148 @@ impl CbcHmacSealer {
         encr_key: &[u8],
         integ_key: &[u8],
         iv_seed: [u8; 16],
+        level: Option<Level>,
     ) -> Result<Self, KeyError> {
         let iv_seed = zeroize::Zeroizing::new(iv_seed);
-        let integ = suite.integ.ok_or(KeyError::Suite)?;
         Ok(Self {
             suite,
-            cipher: Aes::new(encr_key).ok_or(KeyError::EncrKey)?,
+            packets: Packets::new(suite, encr_key, integ_key, level)?,
             iv_cipher: Aes::new(iv_seed.as_slice()).ok_or(KeyError::EncrKey)?,
-            mac: MacKey::new(integ.hash(), integ_key),
         })
     }
 
-    pub(crate) fn seal(&self, frame: &mut Frame<'_>, counter: u64) -> Result<(), Misfit> {
-        let lane = self.lane(frame, counter).ok_or(Misfit)?;
-        self.cipher.cbc_encrypt(&mut [lane]);
-        self.authenticate(frame)
-    }
-
-    /// As many packets side by side as the processor keeps in flight; a chain alone waits for itself.
+    /// The caller has checked that every frame fits.
     pub(crate) fn seal_batch(&self, frames: &mut [Frame<'_>], first_counter: u64) -> Result<(), Misfit> {
         let mut counter = first_counter;
-        for group in frames.chunks_mut(LANES) {
-            let used = group.len();
-            let mut lanes = [const { None }; LANES];
-            for (lane, frame) in lanes.iter_mut().zip(group.iter_mut()) {
-                *lane = Some(self.lane(frame, counter).ok_or(Misfit)?);
-                counter = counter.wrapping_add(1);
-            }
-            let mut lanes = lanes.map(|lane| lane.unwrap_or_else(idle));
-            self.cipher.cbc_encrypt(lanes.get_mut(..used).ok_or(Misfit)?);
-            group.iter_mut().try_for_each(|frame| self.authenticate(frame))?;
+        for group in frames.chunks_mut(GROUP) {
+            self.encrypt(group, counter)?;
+            self.authenticate(group)?;
+            counter = counter.wrapping_add(group.len() as u64);
         }
         Ok(())
     }
 
-    /// Writes the IV and gives the text as the stream that begins with it.
-    ///
-    /// NIST SP 800-38A appendix C, first method: the IV is a nonce enciphered by the forward cipher, here
-    /// under a key of its own so that no observer can predict it.
-    fn lane<'a>(&self, frame: &'a mut Frame<'_>, counter: u64) -> Option<Lane<'a>> {
-        let parts = frame.split(self.suite)?;
-        let mut chain = Block::from(u128::from(counter).to_be_bytes());
-        self.iv_cipher.encrypt_block(&mut chain);
-        parts.iv.copy_from_slice(&chain);
-        let (text, _) = Block::slice_as_chunks_mut(parts.text);
-        Some(Lane { chain, text })
+    /// Writes the IVs and enciphers the texts.
+    fn encrypt(&self, group: &mut [Frame<'_>], counter: u64) -> Result<(), Misfit> {
+        let mut ivs = [Block::default(); GROUP];
+        self.ivs(ivs.get_mut(..group.len()).ok_or(Misfit)?, counter);
+        let mut streams: [&mut [u8]; GROUP] = array::from_fn(|_| &mut [][..]);
+        let mut used = 0;
+        for ((frame, iv), place) in group.iter_mut().zip(&ivs).zip(&mut streams) {
+            let stream = stream(frame, self.suite).ok_or(Misfit)?;
+            stream.first_chunk_mut::<16>().ok_or(Misfit)?.copy_from_slice(iv);
+            *place = stream;
+            used += 1;
+        }
+        self.packets.encrypt(streams.get_mut(..used).ok_or(Misfit)?);
+        Ok(())
     }
 
-    fn authenticate(&self, frame: &mut Frame<'_>) -> Result<(), Misfit> {
-        let end = frame.text(self.suite).ok_or(Misfit)?.end;
-        let high = frame.esn_hi.map(u32::to_be_bytes);
-        let (authenticated, icv) = frame.bytes.split_at_mut_checked(end).ok_or(Misfit)?;
-        self.mac.mac(&[authenticated, unsent(high.as_ref())], icv);
+    /// NIST SP 800-38A appendix C, first method: the IV is a nonce enciphered by the forward cipher, here
+    /// under a key of its own so that no observer can predict it.
+    fn ivs(&self, ivs: &mut [Block], first_counter: u64) {
+        let mut counter = first_counter;
+        for iv in ivs.iter_mut() {
+            *iv = Block::from(u128::from(counter).to_be_bytes());
+            counter = counter.wrapping_add(1);
+        }
+        self.iv_cipher.encrypt_blocks(ivs);
+    }
+
+    fn authenticate(&self, group: &mut [Frame<'_>]) -> Result<(), Misfit> {
+        let mut jobs = jobs();
+        let mut used = 0;
+        for (frame, job) in group.iter_mut().zip(&mut jobs) {
+            let end = frame.text(self.suite).ok_or(Misfit)?.end;
+            let suffix = unsent(frame);
+            let (text, code) = frame.bytes.split_at_mut_checked(end).ok_or(Misfit)?;
+            *job = Job { text, suffix, code };
+            used += 1;
+        }
+        self.packets.codes(jobs.get_mut(..used).ok_or(Misfit)?);
         Ok(())
     }
 }
 
 pub(crate) struct CbcHmacOpener {
     suite: Suite,
-    cipher: Aes,
-    mac: MacKey,
+    packets: Packets,
 }
 
 impl CbcHmacOpener {
-    pub(crate) fn new(suite: Suite, encr_key: &[u8], integ_key: &[u8]) -> Result<Self, KeyError> {
-        let integ = suite.integ.ok_or(KeyError::Suite)?;
-        Ok(Self {
-            suite,
-            cipher: Aes::new(encr_key).ok_or(KeyError::EncrKey)?,
-            mac: MacKey::new(integ.hash(), integ_key),
-        })
+    pub(crate) fn new(
+        suite: Suite,
+        encr_key: &[u8],
+        integ_key: &[u8],
+        level: Option<Level>,
+    ) -> Result<Self, KeyError> {
+        Ok(Self { suite, packets: Packets::new(suite, encr_key, integ_key, level)? })
+    }
+
+    /// Opens every frame that is authentic and gives each one's outcome, in order.
+    pub(crate) fn open_batch(
+        &self,
+        frames: &mut [Frame<'_>],
+        mut outcome: impl FnMut(usize, Result<Range<usize>, Forged>),
+    ) {
+        let mut index = 0;
+        for group in frames.chunks_mut(GROUP) {
+            let mut expected = [[0; MAX_ICV]; GROUP];
+            self.expect(group, &mut expected);
+            for (frame, expected) in group.iter_mut().zip(&expected) {
+                outcome(index, self.settle(frame, expected));
+                index += 1;
+            }
+        }
+    }
+
+    /// What the ICV of each frame that has one should be.
+    fn expect(&self, group: &[Frame<'_>], expected: &mut [[u8; MAX_ICV]; GROUP]) {
+        let mut jobs = jobs();
+        let mut free = jobs.iter_mut();
+        let mut used = 0;
+        for (frame, expected) in group.iter().zip(expected) {
+            let Some(text) = frame.text(self.suite).and_then(|range| frame.bytes.get(..range.end)) else {
+                continue;
+            };
+            let code = expected.get_mut(..self.suite.icv_len()).unwrap_or_default();
+            if let Some(job) = free.next() {
+                *job = Job { text, suffix: unsent(frame), code };
+                used += 1;
+            }
+        }
+        self.packets.codes(jobs.get_mut(..used).unwrap_or_default());
     }
 
     /// RFC 4303 §3.4.4.1: the ICV first, and only then decryption.
-    pub(crate) fn open(&self, frame: &mut Frame<'_>) -> Result<Range<usize>, Forged> {
+    fn settle(&self, frame: &mut Frame<'_>, expected: &[u8; MAX_ICV]) -> Result<Range<usize>, Forged> {
         let range = frame.text(self.suite).ok_or(Forged)?;
-        let high = frame.esn_hi.map(u32::to_be_bytes);
-        let (authenticated, icv) = frame.bytes.split_at_checked(range.end).ok_or(Forged)?;
-        let mut expected = [0; MAX_ICV];
-        let expected = expected.get_mut(..icv.len()).ok_or(Forged)?;
-        self.mac.mac(&[authenticated, unsent(high.as_ref())], expected);
-        if !constant_time_eq(expected, icv) {
+        let icv = frame.bytes.get(range.end..).ok_or(Forged)?;
+        if !constant_time_eq(expected.get(..icv.len()).ok_or(Forged)?, icv) {
             return Err(Forged);
         }
-        let parts = frame.split(self.suite).ok_or(Forged)?;
-        let iv = Block::try_from(&*parts.iv).map_err(|_| Forged)?;
-        let (text, _) = Block::slice_as_chunks_mut(parts.text);
-        self.cipher.cbc_decrypt(iv, text);
+        self.packets.decrypt(stream(frame, self.suite).ok_or(Forged)?);
         Ok(range)
     }
 }
 
+/// IV and text: what the cipher calls a stream.
+fn stream<'a>(frame: &'a mut Frame<'_>, suite: Suite) -> Option<&'a mut [u8]> {
+    let text = frame.text(suite)?;
+    frame.bytes.get_mut(frame.header..text.end)
+}
+
 /// RFC 4303 §2.2.1: the high half of an extended sequence number follows what is authenticated, unsent.
-fn unsent(high: Option<&[u8; 4]>) -> &[u8] {
-    high.map_or(&[], <[u8; 4]>::as_slice)
+fn unsent(frame: &Frame<'_>) -> Option<[u8; 4]> {
+    frame.esn_hi.map(u32::to_be_bytes)
 }
 
-fn idle<'a>() -> Lane<'a> {
-    Lane { chain: Block::default(), text: &mut [] }
+fn jobs<'a>() -> [Job<'a>; GROUP] {
+    array::from_fn(|_| Job { text: &[], suffix: None, code: &mut [] })
 }
 
-/// Streams in flight: AES-NI's latency over its throughput is near eight on current processors.
-const LANES: usize = 8;
+/// Packets worked on together: what one segmentation batch carries.
+const GROUP: usize = 64;
 
 /// Octets of the longest ICV, HMAC-SHA2-512-256.
 const MAX_ICV: usize = 32;

@@ -20,9 +20,11 @@ mod cbc;
 pub mod digest;
 mod frame;
 mod gcm;
+mod gcm_lanes;
 mod hash;
 mod kex;
 mod open;
+mod packets;
 mod seal;
 mod secret;
 #[cfg(test)]

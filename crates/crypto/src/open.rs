@@ -3,11 +3,14 @@
 use core::fmt;
 use core::ops::Range;
 
+use lanes::Level;
+
 use crate::aead::RingAead;
 use crate::algorithm::Suite;
 use crate::cbc::CbcHmacOpener;
 use crate::frame::{Forged, Frame, KeyError};
 use crate::gcm::Gcm;
+use crate::gcm_lanes::LaneGcm;
 use crate::seal::{Method, check_keys};
 
 /// Opens the packets of one direction of one SA. Takes `&self`, so that several threads may share one.
@@ -20,6 +23,7 @@ pub struct Opener {
 enum Engine {
     Ring(Box<RingAead>),
     Gcm(Box<Gcm>),
+    Lanes(Box<LaneGcm>),
     Cbc(Box<CbcHmacOpener>),
 }
 
@@ -29,11 +33,24 @@ impl Opener {
     /// # Errors
     /// [`KeyError`] when a key does not fit the suite.
     pub fn new(suite: Suite, encr_key: &[u8], integ_key: &[u8]) -> Result<Self, KeyError> {
+        Self::with_lanes(suite, encr_key, integ_key, Level::best())
+    }
+
+    /// An opener whose CBC and GCM use lanes of this level, or none.
+    pub(crate) fn with_lanes(
+        suite: Suite,
+        encr_key: &[u8],
+        integ_key: &[u8],
+        level: Option<Level>,
+    ) -> Result<Self, KeyError> {
         check_keys(suite, encr_key, integ_key)?;
+        if let Some(gcm) = LaneGcm::new(level, suite.encr, encr_key) {
+            return Ok(Self { suite, engine: Engine::Lanes(Box::new(gcm)) });
+        }
         let engine = match Method::of(suite) {
             Method::Ring => Engine::Ring(Box::new(RingAead::new(suite.encr, encr_key)?)),
             Method::Gcm => Engine::Gcm(Box::new(Gcm::new(suite.encr, encr_key)?)),
-            Method::Cbc => Engine::Cbc(Box::new(CbcHmacOpener::new(suite, encr_key, integ_key)?)),
+            Method::Cbc => Engine::Cbc(Box::new(CbcHmacOpener::new(suite, encr_key, integ_key, level)?)),
         };
         Ok(Self { suite, engine })
     }
@@ -54,13 +71,17 @@ impl Opener {
         self.open_in(&mut frame)
     }
 
-    /// Opens many packets and hands out each outcome, with its index, in order. One forged packet does not
-    /// end the batch.
+    /// Opens many packets and hands out each outcome, with its index, in order. A forged packet changes
+    /// nothing for the others; CBC packets are checked side by side, which is several times faster than one
+    /// after another.
     pub fn open_batch(
         &self,
         frames: &mut [Frame<'_>],
         mut outcome: impl FnMut(usize, Result<Range<usize>, Forged>),
     ) {
+        if let Engine::Cbc(cbc) = &self.engine {
+            return cbc.open_batch(frames, outcome);
+        }
         for (index, frame) in frames.iter_mut().enumerate() {
             outcome(index, self.open_in(frame));
         }
@@ -70,7 +91,12 @@ impl Opener {
         match &self.engine {
             Engine::Ring(aead) => aead.open(frame, self.suite),
             Engine::Gcm(gcm) => gcm.open(frame, self.suite),
-            Engine::Cbc(cbc) => cbc.open(frame),
+            Engine::Lanes(gcm) => gcm.open(frame, self.suite),
+            Engine::Cbc(cbc) => {
+                let mut opened = Err(Forged);
+                cbc.open_batch(core::slice::from_mut(frame), |_, outcome| opened = outcome);
+                opened
+            }
         }
     }
 }

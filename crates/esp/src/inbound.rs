@@ -84,6 +84,8 @@ pub struct RunReport {
     pub first_packet: bool,
     /// A soft limit this run crosses; told once in an SA's life.
     pub soft: Option<Soft>,
+    /// A packet was refused because a hard lifetime is used up: nothing is received on this SA any more.
+    pub exhausted: bool,
 }
 
 impl InboundSa {
@@ -154,23 +156,26 @@ impl InboundSa {
                 self.open_run(run, &mut window);
             }
         }
-        let (mut packets, mut bytes) = (0, 0);
+        let (mut packets, mut bytes, mut exhausted) = (0, 0, false);
         for segment in segments.iter() {
             match &segment.outcome {
                 Ok(opened) => {
                     packets += 1;
                     bytes += opened.inner.len() as u64;
                 }
-                Err(reason) => self.refusals.count(*reason, 1),
+                Err(reason) => {
+                    exhausted |= matches!(reason, Refusal::HardBytes | Refusal::HardPackets);
+                    self.refusals.count(*reason, 1);
+                }
             }
         }
         if packets == 0 {
-            return RunReport::default();
+            return RunReport { exhausted, ..RunReport::default() };
         }
         let (packets_before, bytes_before) = self.counters.add(packets, bytes, now);
         // The sequence space is the sender's to watch.
         let soft = self.limits.soft(packets_before + packets, bytes_before + bytes, 0, self.esn);
-        RunReport { first_packet: packets_before == 0, soft: self.told.once(soft) }
+        RunReport { first_packet: packets_before == 0, soft: self.told.once(soft), exhausted }
     }
 
     fn open_run(&self, run: &mut [Segment<'_>], window: &mut Window) {
@@ -216,7 +221,7 @@ impl InboundSa {
         }
         let number = self.sequence_of(packet, window)?;
         window.check(number)?;
-        self.limits.hard(self.counters.packets(), self.counters.bytes(), packet.len() as u64)?;
+        self.limits.spent(self.counters.packets(), self.counters.bytes())?;
         Ok(number)
     }
 

@@ -6,7 +6,8 @@ use crate::{Refusal, seq};
 
 /// How much an SA may carry. `None` is no limit beyond the sequence space.
 ///
-/// The inner packets' octets count, in each direction for itself.
+/// The inner packets' octets count, in each direction for itself. What is sent never passes a hard limit; what is
+/// received is counted once it is known to be authentic, so the run that reaches the limit is still delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Octets after which a new SA should be made.
@@ -53,6 +54,19 @@ impl Limits {
             return Err(Refusal::HardPackets);
         }
         if self.hard_bytes.is_some_and(|limit| bytes.saturating_add(more) > limit) {
+            return Err(Refusal::HardBytes);
+        }
+        Ok(())
+    }
+}
+
+impl Limits {
+    /// Whether an SA that carried `packets` and `bytes` carries no more.
+    pub(crate) fn spent(&self, packets: u64, bytes: u64) -> Result<(), Refusal> {
+        if self.hard_packets.is_some_and(|limit| packets >= limit) {
+            return Err(Refusal::HardPackets);
+        }
+        if self.hard_bytes.is_some_and(|limit| bytes >= limit) {
             return Err(Refusal::HardBytes);
         }
         Ok(())

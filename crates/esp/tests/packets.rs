@@ -306,6 +306,37 @@ fn limits_by_volume_are_soft_once_and_then_hard() {
 }
 
 #[test]
+fn a_received_byte_limit_counts_inner_octets_and_says_when_it_is_used_up() {
+    let vector = &one_of_each()[0];
+    let inner = vector.inner.len() as u64;
+    // Two packets, the second of which reaches the limit: ESP's own octets do not count.
+    let limits = Limits { hard_bytes: Some(2 * inner), ..Limits::default() };
+    let (out, sa) = (vector.outbound(Limits::default()), vector.inbound(limits));
+    for number in 1..=2 {
+        let mut packet = seal(&out, &vector.inner, 4, number);
+        let mut run = [Segment::new(&mut packet)];
+        let report = sa.open_batch(&mut run, Tick(0));
+        assert_eq!((report.exhausted, run[0].outcome.is_ok()), (false, true), "{number}");
+    }
+    let mut packet = seal(&out, &vector.inner, 4, 3);
+    let mut run = [Segment::new(&mut packet)];
+    assert!(sa.open_batch(&mut run, Tick(0)).exhausted);
+    assert_eq!(run[0].outcome, Err(Refusal::HardBytes));
+    assert_eq!(sa.usage().bytes, 2 * inner);
+}
+
+#[test]
+fn a_forged_packet_never_uses_a_lifetime_up() {
+    let vector = &one_of_each()[0];
+    let limits = Limits { hard_bytes: Some(1), hard_packets: Some(1), ..Limits::default() };
+    let (out, sa) = (vector.outbound(Limits::default()), vector.inbound(limits));
+    let mut packet = seal(&out, &vector.inner, 4, 1);
+    *packet.last_mut().unwrap() ^= 1;
+    assert!(!sa.open_batch(&mut [Segment::new(&mut packet)], Tick(0)).exhausted);
+    assert!(open(&sa, &seal(&out, &vector.inner, 4, 2)).is_ok());
+}
+
+#[test]
 fn bad_parameters_make_no_sa() {
     let vector = &one_of_each()[0];
     let params = InboundParams {

@@ -29,7 +29,8 @@ impl Gateway {
             }
             Request::Capture { tunnel } => match self.find_tunnel(tunnel) {
                 Ok(tunnel) => {
-                    self.effects.push_back(Effect::Capture { request: id, tunnel });
+                    let interface = self.interface_name(tunnel).to_owned();
+                    self.effects.push_back(Effect::Capture { request: id, tunnel, interface });
                     return;
                 }
                 Err(error) => Err(error),
@@ -97,6 +98,9 @@ impl Gateway {
         let ids = self.named_or_all(tunnel)?;
         let mut count = 0;
         for id in &ids {
+            if let Some(tunnel) = self.tunnels.get_mut(id) {
+                tunnel.remake = tunnel.carries();
+            }
             for child in self.ike.child_status(ConnId(id.0)) {
                 self.ike.handle_command(Command::TerminateChild { child: child.child }, now);
                 count += 1;

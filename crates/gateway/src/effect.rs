@@ -15,7 +15,12 @@ use crate::input::RequestId;
 /// One effect.
 pub enum Effect {
     /// Send an IKE message.
-    SendIke(Transmit),
+    SendIke {
+        /// Where to, and what.
+        message: Transmit,
+        /// By this interface; 0 leaves it to the routes.
+        ifindex: u32,
+    },
     /// Compute a key exchange; comes back as `Input::Work`.
     Work(WorkId, Work),
     /// Look a name up; comes back as `Input::Resolved`.
@@ -31,8 +36,13 @@ pub enum Effect {
     Device(TunnelId, Device),
     /// Change routes; comes back as `Input::RoutesApplied`.
     Routes(Vec<Change>),
-    /// Put up or take down the policy rules that keep outer packets out of our own table.
+    /// Put up or take down the policy rules that keep outer packets out of our own table; comes back as
+    /// `Input::RulesApplied`.
     Rules(Rules),
+    /// From now on outer packets carry this mark, those of open sockets too; `None`: none.
+    Mark(Option<u32>),
+    /// From now on the log is written so.
+    Logging(config::Log),
     /// Read the kernel; comes back as `Input::Kernel`.
     ReadKernel,
     /// About a BGP connection.
@@ -45,6 +55,8 @@ pub enum Effect {
         request: RequestId,
         /// Which tunnel.
         tunnel: TunnelId,
+        /// Its device's name.
+        interface: String,
     },
     /// Read the configuration file again; comes back as `Input::Reload`.
     ReadConfig(Option<RequestId>),
@@ -168,10 +180,33 @@ pub struct Line {
     pub level: Level,
     /// The tunnel it is about.
     pub tunnel: Option<Arc<str>>,
-    /// The SPI it is about.
-    pub spi: Option<u32>,
+    /// The SA it is about.
+    pub spi: Option<Spi>,
     /// The words.
     pub text: String,
+}
+
+/// What names an SA on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spi {
+    /// An IKE SA.
+    Ike {
+        /// Of its initiator.
+        initiator: u64,
+        /// Of its responder; 0 while unknown.
+        responder: u64,
+    },
+    /// A CHILD SA: of its inbound half.
+    Esp(u32),
+}
+
+impl std::fmt::Display for Spi {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ike { initiator, responder } => write!(f, "{initiator:016x}_i {responder:016x}_r"),
+            Self::Esp(spi) => write!(f, "{spi:08x}"),
+        }
+    }
 }
 
 /// How loud a line is.

@@ -5,17 +5,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ::tunnel::{Table, TunnelId};
+use ::tunnel::{OuterAddresses, Table, TunnelId};
 use bgp::{ConnId, NeighborId};
-use config::{Gateway as Plan, Routes};
-use rand_chacha::ChaCha20Rng;
-use rand_core::{RngCore, SeedableRng};
+use config::Gateway as Plan;
+use ike::Generator;
 
-use crate::OUTER_MARK;
-use crate::effect::{Effect, Listener, Rules};
+use crate::arrivals::Arrivals;
+use crate::effect::{Effect, Listener};
 use crate::fib::Fib;
 use crate::input::{Input, KernelView};
+use crate::moving::Moving;
 use crate::neighbors::Neighbor;
+use crate::stop::Stopping;
+use crate::strangers::Strangers;
 use crate::tunnels::Tunnel;
 use crate::underlay::Underlay;
 
@@ -23,10 +25,6 @@ use crate::underlay::Underlay;
 const AUDIT: Duration = Duration::from_secs(60);
 /// How often the IKE engine hears which peers sent: well below any liveness delay.
 const LIVENESS: Duration = Duration::from_secs(1);
-/// How long a BGP session's last word has on its way out.
-const LAST_WORD: Duration = Duration::from_millis(200);
-/// How long a stop waits for the peers' answers.
-const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the shell knows and the views show.
 #[derive(Clone, Debug, Default)]
@@ -39,15 +37,6 @@ pub struct Facts {
     pub drops: Vec<control::view::NamedCount>,
 }
 
-/// How far a stop has come.
-#[derive(Clone, Copy, Debug)]
-enum Stopping {
-    /// The sessions have ended; their last words are on their way.
-    Sessions { until: Instant },
-    /// The tunnels are ending.
-    Tunnels { until: Instant },
-}
-
 /// The whole gateway.
 ///
 /// Feed it with [`handle`](Self::handle); then drain [`poll_effect`](Self::poll_effect) until it is `None` and
@@ -55,20 +44,27 @@ enum Stopping {
 pub struct Gateway {
     pub(crate) plan: Plan,
     pub(crate) started: Instant,
-    pub(crate) rng: ChaCha20Rng,
+    pub(crate) rng: Generator,
     pub(crate) ike: ike::Engine,
     pub(crate) speaker: bgp::Speaker,
     pub(crate) tunnels: BTreeMap<TunnelId, Tunnel>,
     pub(crate) neighbors: BTreeMap<NeighborId, Neighbor>,
     pub(crate) listeners: BTreeSet<Listener>,
     pub(crate) passwords: BTreeMap<(Listener, IpAddr), Arc<crypto::Secret>>,
+    pub(crate) strangers: Strangers,
     pub(crate) fib: Fib,
     /// What ended sessions had taught, by neighbour, until it has spoken again.
     pub(crate) lost: BTreeMap<String, BTreeSet<inet::Prefix>>,
     pub(crate) underlay: Underlay,
+    /// Best paths of neighbours without tunnel: whose, and the next hop on the underlay.
+    pub(crate) outside: BTreeMap<inet::Prefix, (NeighborId, IpAddr)>,
     /// Has the kernel been read once, with every device known? Before that nothing of ours is removed from it.
     pub(crate) kernel_known: bool,
     pub(crate) table: Arc<Table>,
+    /// By which interface peers' messages came.
+    pub(crate) arrivals: Arrivals,
+    /// What the table says of outer addresses.
+    pub(crate) outer: Arc<OuterAddresses>,
     pub(crate) table_dirty: bool,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) facts: Facts,
@@ -81,22 +77,18 @@ pub struct Gateway {
     pub(crate) reload_error: Option<String>,
     next_audit: Instant,
     next_liveness: Instant,
-    stopping: Option<Stopping>,
-    stopped: bool,
+    pub(crate) stopping: Option<Stopping>,
+    /// The routes are on their way to another table or metric.
+    pub(crate) moving: Option<Moving>,
 }
 
 impl Gateway {
     /// A gateway that carries out `plan`. All randomness comes from `seed`, which must be unpredictable and used once.
     #[must_use]
     pub fn new(plan: Plan, seed: [u8; 32], now: Instant) -> Self {
-        let mut rng = ChaCha20Rng::from_seed(seed);
-        let mut sub_seed = || {
-            let mut seed = [0; 32];
-            rng.fill_bytes(&mut seed);
-            seed
-        };
-        let ike = ike::Engine::new(sub_seed(), ike::Limits::default());
-        let speaker = bgp::Speaker::new(speaker_config(&plan), sub_seed());
+        let mut rng = Generator::new(seed);
+        let ike = ike::Engine::new(*rng.secret(), ike::Limits::default());
+        let speaker = bgp::Speaker::new(speaker_config(&plan), rng.octets());
         let mut gateway = Self {
             fib: Fib::new(plan.routes.metric),
             started: now,
@@ -108,9 +100,13 @@ impl Gateway {
             listeners: BTreeSet::new(),
             lost: BTreeMap::new(),
             passwords: BTreeMap::new(),
+            strangers: Strangers::default(),
             underlay: Underlay::default(),
+            outside: BTreeMap::new(),
             kernel_known: false,
             table: Arc::new(Table::new()),
+            arrivals: Arrivals::default(),
+            outer: Arc::default(),
             table_dirty: true,
             effects: VecDeque::new(),
             facts: Facts::default(),
@@ -122,7 +118,7 @@ impl Gateway {
             next_audit: now + AUDIT,
             next_liveness: now + LIVENESS,
             stopping: None,
-            stopped: false,
+            moving: None,
             plan,
         };
         gateway.begin(now);
@@ -149,7 +145,10 @@ impl Gateway {
     /// One input; `now` never goes back.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         match input {
-            Input::Ike { path, bytes } => self.ike.handle_datagram(path, bytes, now),
+            Input::Ike { path, ifindex, bytes } => {
+                self.arrivals.note(path, ifindex);
+                self.ike.handle_datagram(path, bytes, now);
+            }
             Input::Report(report) => self.report(report, now),
             Input::Work(work, outcome) => self.ike.handle_work(work, outcome, now),
             Input::Resolved { tunnel, outcome } => self.resolved(tunnel, outcome, now),
@@ -160,7 +159,8 @@ impl Gateway {
             Input::Stream(stream) => self.stream(stream, now),
             Input::Request(request, what) => self.request(request, what, now),
             Input::Reload(request, outcome) => self.reload(request, outcome, now),
-            Input::Stop => self.stop(now),
+            Input::RulesApplied(outcome) => self.rules_applied(outcome),
+            Input::Stop(how) => self.stop(how, now),
             Input::Time => {}
         }
         self.timers(now);
@@ -175,7 +175,7 @@ impl Gateway {
     /// When [`handle`](Self::handle) with [`Input::Time`] is next due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.stopped {
+        if self.stopping.as_ref().is_some_and(Stopping::is_over) {
             return None;
         }
         let mut earliest = self.next_audit;
@@ -183,9 +183,7 @@ impl Gateway {
         consider(self.ike.poll_timeout());
         consider(self.speaker.poll_timeout());
         consider(self.fib.next_retry());
-        consider(self.stopping.map(|stopping| match stopping {
-            Stopping::Sessions { until } | Stopping::Tunnels { until } => until,
-        }));
+        consider(self.stopping.as_ref().map(|stopping| stopping.until));
         consider(self.tunnels.values().any(Tunnel::carries).then_some(self.next_liveness));
         for tunnel in self.tunnels.values() {
             consider(tunnel.children.next_expiry());
@@ -241,9 +239,12 @@ impl Gateway {
         if self.stopping.is_none() {
             self.dial_due(now);
         }
+        self.advance_stop(now);
         if self.next_audit <= now {
             self.next_audit = now + AUDIT;
             self.effects.push_back(Effect::ReadKernel);
+            self.retry_devices();
+            self.retry_rules();
         }
     }
 
@@ -258,15 +259,20 @@ impl Gateway {
         }
         self.publish();
         self.note_fates(now);
-        self.finish_stop(now);
         if self.kernel_known {
-            let batch = self.fib.reconcile(now);
-            if !batch.is_empty() {
-                self.effects.push_back(Effect::Routes(batch));
+            self.reconcile(now);
+            if self.advance_move() {
+                self.reconcile(now);
             }
         }
-        // The outcome of the last batch may have been all that was waited for.
         self.finish_stop(now);
+    }
+
+    fn reconcile(&mut self, now: Instant) {
+        let batch = self.fib.reconcile(now);
+        if !batch.is_empty() {
+            self.effects.push_back(Effect::Routes(batch));
+        }
     }
 
     /// Events first, so that keys are in the table before the peer learns that it may use them.
@@ -277,8 +283,9 @@ impl Gateway {
             self.ike_event(event, now);
         }
         self.publish();
-        while let Some(transmit) = self.ike.poll_transmit() {
-            self.effects.push_back(Effect::SendIke(transmit));
+        while let Some(message) = self.ike.poll_transmit() {
+            let ifindex = self.way_out(&message);
+            self.effects.push_back(Effect::SendIke { message, ifindex });
         }
         while let Some((id, work)) = self.ike.poll_work() {
             self.effects.push_back(Effect::Work(id, work));
@@ -296,67 +303,19 @@ impl Gateway {
                 self.size_interface(id);
             }
             self.want_peer_routes();
+            self.resolve_next_hops();
+            self.fib.retry_at_once(now);
             self.set_guard(now);
             self.set_origins(now);
             self.dial_without_path(now);
         }
-        if self.devices_known() {
+        self.find_lost_devices(now);
+        // Which routes led where can be told only once every device is known.
+        if self.kernel_known || self.devices_known() {
             self.adopt_routes(&view.ours);
             self.fib.observed(&view.ours);
             self.kernel_known = true;
         }
-    }
-
-    /// Sessions first: their last word still has to go through the tunnels.
-    fn stop(&mut self, now: Instant) {
-        if self.stopping.is_some() {
-            return;
-        }
-        self.close_sessions(now);
-        self.stopping = Some(Stopping::Sessions { until: now + LAST_WORD });
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.is_some()
-    }
-
-    fn stop_tunnels(&mut self, now: Instant) {
-        for id in self.tunnel_ids() {
-            self.ike.handle_command(ike::Command::Terminate { conn: ike::ConnId(id.0) }, now);
-        }
-        self.drain_ike(now);
-        self.forget_all_routes();
-        self.stopping = Some(Stopping::Tunnels { until: now + STOP_PATIENCE });
-    }
-
-    /// Ends once the peers have answered or patience is over, and the kernel holds nothing of ours.
-    fn finish_stop(&mut self, now: Instant) {
-        let until = match self.stopping {
-            None => return,
-            Some(Stopping::Sessions { until }) if until > now => return,
-            Some(Stopping::Sessions { .. }) => {
-                self.stop_tunnels(now);
-                return;
-            }
-            Some(Stopping::Tunnels { until }) => until,
-        };
-        let quiet = self.tunnel_ids().iter().all(|id| self.ike.ike_status(ike::ConnId(id.0)).is_empty());
-        if self.stopped || !(until <= now || quiet && self.fib.is_settled()) {
-            return;
-        }
-        self.stopped = true;
-        for id in self.tunnel_ids() {
-            self.effects.push_back(Effect::Device(id, crate::effect::Device::Close));
-        }
-        if let Some(Rules::Install { table, .. }) = self.rules() {
-            self.effects.push_back(Effect::Rules(Rules::Remove { table }));
-        }
-        self.effects.push_back(Effect::Stopped);
-    }
-
-    fn rules(&self) -> Option<Rules> {
-        let table = self.plan.routes.table;
-        (table != Routes::MAIN).then_some(Rules::Install { table, mark: OUTER_MARK })
     }
 
     pub(crate) fn tunnel_ids(&self) -> Vec<TunnelId> {

@@ -6,7 +6,7 @@ use bgp::{ConnId, ConnectError};
 use ike::{Path, WorkId, WorkOutcome};
 use tunnel::{Report, TunnelId};
 
-use crate::fib::{Applied, Hop, Key};
+use crate::fib::{Applied, Hop, Place};
 use crate::underlay::Underlay;
 
 /// One input. The caller hands it over with the time, then drains the effects.
@@ -15,6 +15,8 @@ pub enum Input<'a> {
     Ike {
         /// Where it came to and from.
         path: Path,
+        /// By which interface; 0 when the kernel did not say.
+        ifindex: u32,
         /// From the IKE header on.
         bytes: &'a [u8],
     },
@@ -53,10 +55,21 @@ pub enum Input<'a> {
     Request(RequestId, control::Request),
     /// The file was read again: the new plan, or every error in it.
     Reload(Option<RequestId>, Result<Box<config::Gateway>, String>),
-    /// End everything in order: DELETE and NOTIFICATION go out, routes and interfaces go.
-    Stop,
+    /// The policy rules are as asked, or the kernel's words.
+    RulesApplied(Result<(), String>),
+    /// End everything in order: DELETE and NOTIFICATION go out.
+    Stop(Departure),
     /// Nothing but the time.
     Time,
+}
+
+/// What is left on the host when the process has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// Nothing: routes, rules and interfaces go.
+    Stop,
+    /// What fails closed, for the next run to take over: learned prefixes as unreachable, interfaces, static routes, rules.
+    Restart,
 }
 
 /// Which request an answer is to.
@@ -68,8 +81,8 @@ pub struct RequestId(pub u64);
 pub struct KernelView {
     /// Links, addresses and other people's routes.
     pub underlay: Underlay,
-    /// Our routes, in every table we use.
-    pub ours: Vec<(Key, Hop)>,
+    /// Our routes, in every table and with every metric.
+    pub ours: Vec<(Place, Hop)>,
 }
 
 /// About a BGP connection.

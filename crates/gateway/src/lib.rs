@@ -4,13 +4,17 @@
 //! interface, its BGP sessions and its routes, and knows what each needs of the others; how bytes
 //! look, how keys are made and which route is best it leaves to the engines below.
 
+mod arrivals;
 mod command;
 mod effect;
 mod fib;
 mod gateway;
 mod input;
+mod moving;
 mod neighbors;
 mod reload;
+mod stop;
+mod strangers;
 mod tunnels;
 mod underlay;
 mod views;
@@ -20,11 +24,11 @@ mod wishes;
 pub use ::bgp::{ConnId, ConnectError};
 pub use ::tunnel::TunnelId;
 pub use crypto::Secret;
-pub use effect::{Device, Effect, Level, Line, Listener, Rules, StreamOp, Target};
-pub use fib::{Applied, Change, Hop, Key, Op, PROTOCOL};
+pub use effect::{Device, Effect, Level, Line, Listener, Rules, Spi, StreamOp, Target};
+pub use fib::{Applied, Change, Hop, Key, Op, PROTOCOL, Place};
 pub use gateway::{Facts, Gateway};
 pub use ike::Path;
-pub use input::{Input, KernelView, RequestId, Stream};
+pub use input::{Departure, Input, KernelView, RequestId, Stream};
 pub use underlay::{Address, Link, OuterPath, Underlay, UnderlayRoute};
 pub use why::{Code, Source, Why};
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use ::tunnel::TunnelId;
 use bgp::{ConnectError, Effect as BgpEffect, Event, NeighborId, ResetCause, State};
 use bgp_rib::Own;
-use bgp_wire::{Family, Notification, NotificationCode};
+use bgp_wire::{Families, Notification, NotificationCode};
 use inet::Prefix;
 
 use crate::effect::{Effect, Level, Line, Listener, StreamOp, Target};
@@ -25,8 +25,8 @@ pub(crate) struct Neighbor {
     pub(crate) tunnel: Option<TunnelId>,
     /// Why its session is down; kept until it is up.
     pub(crate) why: Option<Why>,
-    /// Has it told all it knows since we started?
-    pub(crate) converged: bool,
+    /// Of which families it has told all it knows, since we started.
+    pub(crate) spoken: Families,
 }
 
 impl Neighbor {
@@ -41,7 +41,7 @@ impl Gateway {
         self.next_neighbor += 1;
         let tunnel = plan.session.tunnel.as_ref().and_then(|name| self.tunnel_named(name));
         self.speaker.upsert_neighbor(id, plan.session.clone(), now);
-        self.neighbors.insert(id, Neighbor { plan, tunnel, why: None, converged: false });
+        self.neighbors.insert(id, Neighbor { plan, tunnel, why: None, spoken: Families::NONE });
         match tunnel {
             // Its tunnel may be up already when the file was changed under it.
             Some(tunnel) => {
@@ -60,25 +60,24 @@ impl Gateway {
         self.speaker.remove_neighbor(id, now);
         self.drain_speaker(now);
         if let Some(neighbor) = self.neighbors.remove(&id) {
-            let prefix = Prefix::host(neighbor.address());
-            self.fib.forget_where(crate::fib::Origin::Neighbor, |key, _| key.prefix == prefix);
             let name = neighbor.plan.session.name.to_string();
             // One that only begins anew keeps its losses until it has spoken again.
             if !self.neighbor_plans().iter().any(|plan| *plan.session.name == *name) {
                 self.forget_lost(&name, |_| true);
             }
-            if let Some(tunnel) = neighbor.tunnel {
-                self.want_static_routes(tunnel);
-            }
+            // Others may have the same address behind other tunnels.
+            self.want_neighbor_routes();
         }
         self.want_listeners();
     }
 
     pub(crate) fn session_transport_up(&mut self, id: NeighborId, now: Instant) {
+        self.choose_neighbor_route(id);
         self.speaker.transport_up(id, now);
     }
 
     pub(crate) fn session_transport_down(&mut self, id: NeighborId, now: Instant) {
+        self.choose_neighbor_route(id);
         self.speaker.transport_down(id, "its tunnel is down", now);
     }
 
@@ -117,9 +116,9 @@ impl Gateway {
                 match known {
                     Some(id) => self.speaker.handle_accepted(id, conn, local, remote, now),
                     None => {
-                        self.log(format!(
-                            "BGP connection from {remote}, which is no neighbour there, closed"
-                        ));
+                        if let Some(text) = self.strangers.note(remote.ip(), now) {
+                            self.log(text);
+                        }
                         let close = StreamOp::Close { conn, drain: false };
                         self.effects.push_back(Effect::Stream(close));
                     }
@@ -164,7 +163,7 @@ impl Gateway {
         self.effects.push_back(Effect::Stream(op));
     }
 
-    fn target(&self, id: NeighborId) -> Option<Target> {
+    pub(crate) fn target(&self, id: NeighborId) -> Option<Target> {
         let neighbor = self.neighbors.get(&id)?;
         let config = &neighbor.plan.session;
         let tunnel = neighbor.tunnel.and_then(|id| self.tunnels.get(&id));
@@ -198,8 +197,15 @@ impl Gateway {
                     n.why = Some(why);
                 }
             }
+            Event::Lost { neighbor, lost } => {
+                let text = format!("{} routes kept over a restart of the peer are given up", lost.len());
+                self.neighbor_log(neighbor, Level::Info, text);
+                if let Some(name) = self.neighbors.get(&neighbor).map(|n| n.plan.session.name.to_string()) {
+                    self.session_lost(&name, lost);
+                }
+            }
             Event::EndOfRib { neighbor, family } => {
-                self.converged(neighbor, family == Family::Ipv4Unicast);
+                self.converged(neighbor, family);
             }
             Event::Alarm { neighbor, alarm } => {
                 self.neighbor_log(neighbor, Level::Warn, alarm.to_string());
@@ -311,9 +317,7 @@ impl Gateway {
 
     /// Every session ends with a word to its neighbour.
     pub(crate) fn close_sessions(&mut self, now: Instant) {
-        for id in self.neighbors.keys().copied().collect::<Vec<_>>() {
-            self.speaker.remove_neighbor(id, now);
-        }
+        self.speaker.shutdown_all("causeway is stopping", now);
         self.drain_speaker(now);
     }
 }
@@ -351,6 +355,6 @@ fn why_of(cause: &ResetCause, now: Instant) -> Option<Why> {
         ResetCause::ConnectFailed(
             ConnectError::Unreachable | ConnectError::TimedOut | ConnectError::Other,
         ) => Why::local(Code::TcpSilent, text, now),
-        ResetCause::TransportDown(_) | ResetCause::Replaced => return None,
+        ResetCause::TransportDown(_) | ResetCause::Replaced | ResetCause::PeerRestarted => return None,
     })
 }

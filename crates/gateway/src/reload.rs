@@ -21,6 +21,9 @@ impl Gateway {
         now: Instant,
     ) {
         let outcome = outcome.and_then(|plan| {
+            if self.is_stopping() {
+                return Err("the daemon is stopping".to_owned());
+            }
             let diff = Diff::new(&self.plan, &plan);
             movable(&diff).map(|()| (diff, plan))
         });
@@ -45,22 +48,28 @@ impl Gateway {
         for line in said(diff) {
             self.log(format!("reload: {line}"));
         }
+        let (old_routes, old_log) = (self.plan.routes, self.plan.log);
         self.plan = plan;
+        if self.plan.log != old_log {
+            self.effects.push_back(Effect::Logging(self.plan.log));
+        }
+        if self.plan.routes != old_routes {
+            self.move_routes(old_routes);
+        }
         let new_speaker = diff.router.is_some_and(|step| step != Step::Change(Change::Keep));
         self.remove_neighbors(diff, new_speaker, now);
         for (name, step) in &diff.tunnels {
             self.step_tunnel(name, *step, now);
         }
         if new_speaker {
-            let mut seed = [0; 32];
-            rand_core::RngCore::fill_bytes(&mut self.rng, &mut seed);
-            self.speaker = bgp::Speaker::new(speaker_config(&self.plan), seed);
+            self.speaker = self.speaker.successor(speaker_config(&self.plan), self.rng.octets());
         }
         self.place_neighbors(diff, now);
         self.want_listeners();
         self.want_peer_routes();
         self.set_guard(now);
         self.set_origins(now);
+        self.sweep_stale();
         self.table_dirty = true;
     }
 
@@ -114,8 +123,12 @@ impl Gateway {
             }
             (Step::Remove, Some(id), _) => self.remove_tunnel(id, now),
             (Step::Change(Change::Restart(Field::InterfaceName)), Some(id), Some(plan)) => {
+                let stopped = self.tunnels.get(&id).is_some_and(|tunnel| tunnel.dial == Dial::Stopped);
                 self.remove_tunnel(id, now);
-                self.add_tunnel(plan, now);
+                let id = self.add_tunnel(plan, now);
+                if stopped {
+                    self.down(id, now);
+                }
             }
             (Step::Change(Change::Restart(_)), Some(id), Some(plan)) => {
                 self.ike.remove_connection(ike::ConnId(id.0), now);
@@ -142,13 +155,14 @@ impl Gateway {
         let interface = tunnel.plan.interface.clone();
         let changed_device = interface.addresses != plan.interface.addresses;
         tunnel.plan = plan;
-        tunnel.resolved.clear();
+        tunnel.forget_names();
         self.force_connection(id, now);
         if changed_device {
             self.open_device(id);
         }
         self.forget_static_routes(id, &interface.routes);
         self.want_static_routes(id);
+        self.want_learned_routes(id);
         self.size_fixed(id);
         self.size_interface(id);
     }
@@ -165,12 +179,11 @@ impl Gateway {
 
 /// What a running daemon cannot take over is refused before anything moves.
 fn movable(diff: &Diff) -> Result<(), String> {
-    let fixed = [("routes", diff.routes), ("control", diff.control), ("log", diff.log)];
-    match fixed.iter().find(|(_, change)| *change != Change::Keep) {
-        Some((name, change)) => Err(format!(
-            "[{name}] changed ({change}): that needs a restart of the daemon; nothing of the file was applied"
+    match diff.control {
+        Change::Keep => Ok(()),
+        change @ (Change::Absorb | Change::Restart(_)) => Err(format!(
+            "[control] changed ({change}): that needs a restart of the daemon; nothing of the file was applied"
         )),
-        None => Ok(()),
     }
 }
 

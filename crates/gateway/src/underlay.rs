@@ -17,6 +17,8 @@ pub struct Underlay {
     pub addresses: Vec<Address>,
     /// Unicast routes of the table `main`, ours excepted.
     pub routes: Vec<UnderlayRoute>,
+    /// Prefixes of unicast routes in `main` that lead somewhere, but not to one next hop on one link.
+    pub unread: Vec<Prefix>,
 }
 
 /// A network device.
@@ -96,6 +98,21 @@ impl Underlay {
         })
     }
 
+    /// Can `address` be reached through this very link?
+    #[must_use]
+    pub fn leads(&self, address: IpAddr, ifindex: u32) -> bool {
+        self.links.get(&ifindex).is_some_and(|link| link.up)
+            && self.routes.iter().any(|route| route.ifindex == ifindex && route.prefix.contains(address))
+    }
+
+    /// Is the way to `address` surely none at all, when [`path_to`](Self::path_to) finds none? Not so where a route is
+    /// not understood here, nor where this host has no such addresses and sends nothing from them.
+    #[must_use]
+    pub fn is_complete_for(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|held| held.address.is_ipv4() == address.is_ipv4())
+            && !self.unread.iter().any(|prefix| prefix.contains(address))
+    }
+
     /// Is it an address of this host?
     #[must_use]
     pub fn is_local(&self, address: IpAddr) -> bool {
@@ -162,6 +179,7 @@ mod tests {
                 prefix: "203.0.113.0/24".parse().unwrap(),
             }],
             routes,
+            unread: Vec::new(),
         }
     }
 
@@ -185,6 +203,29 @@ mod tests {
         ]);
         let path = underlay.path_to("192.0.2.1".parse().unwrap(), &BTreeSet::new()).unwrap();
         assert_eq!(path.gateway, Some("203.0.113.8".parse().unwrap()));
+    }
+
+    #[test]
+    fn an_interface_leads_where_one_of_its_routes_does_while_it_is_up() {
+        let mut underlay = underlay(vec![
+            route("0.0.0.0/0", Some("203.0.113.254"), WAN, 0),
+            route("10.0.0.0/8", None, TUN, 0),
+        ]);
+        let outside = "192.0.2.1".parse().unwrap();
+        assert!(underlay.leads(outside, WAN));
+        assert!(!underlay.leads(outside, TUN));
+        underlay.links.get_mut(&WAN).unwrap().up = false;
+        assert!(!underlay.leads(outside, WAN));
+    }
+
+    #[test]
+    fn where_a_route_is_not_understood_nothing_is_said_of_there_being_no_path() {
+        let mut underlay = underlay(Vec::new());
+        let peer = "192.0.2.1".parse().unwrap();
+        assert!(underlay.is_complete_for(peer));
+        underlay.unread.push("192.0.0.0/16".parse().unwrap());
+        assert!(!underlay.is_complete_for(peer));
+        assert!(!underlay.is_complete_for("2001:db8::1".parse().unwrap()), "no address of that family");
     }
 
     #[test]

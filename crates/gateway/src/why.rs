@@ -25,8 +25,10 @@ pub enum Code {
     PeerMisbehaved,
     /// The hard lifetime ended without a successor.
     Lifetime,
-    /// By command.
+    /// By command, until the next command.
     Stopped,
+    /// Reset by command: it begins anew.
+    Cleared,
     /// The file changed.
     Reconfigured,
     /// The peer's name has no address.
@@ -55,7 +57,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::PeerSilent,
         Self::NoProposal,
         Self::AuthenticationFailed,
@@ -66,6 +68,7 @@ impl Code {
         Self::PeerMisbehaved,
         Self::Lifetime,
         Self::Stopped,
+        Self::Cleared,
         Self::Reconfigured,
         Self::NameUnknown,
         Self::NoPath,
@@ -94,6 +97,7 @@ impl Code {
             Self::PeerMisbehaved => "peer-misbehaved",
             Self::Lifetime => "lifetime",
             Self::Stopped => "stopped",
+            Self::Cleared => "cleared",
             Self::Reconfigured => "reconfigured",
             Self::NameUnknown => "name-unknown",
             Self::NoPath => "no-path",
@@ -129,9 +133,12 @@ impl Code {
             Self::PeerMisbehaved => "a capture of UDP 500 and 4500 will show it",
             Self::Lifetime => "the rekey did not come about; the log says why",
             Self::Stopped => "`causeway up` starts it",
+            Self::Cleared => "it begins anew by itself; with start = \"respond\" when the peer dials",
             Self::Reconfigured => "the changed file asks for a new start",
             Self::NameUnknown => "does the resolver know the name in `remote`?",
-            Self::NoPath => "the main table has no route to the peer's address outside the tunnels",
+            Self::NoPath => {
+                "is there a route to the peer's address outside the tunnels, and has this host an address of `local`?"
+            }
             Self::WaitingForPeer => "start = \"respond\": the peer has to dial; `causeway up` dials once",
             Self::WaitingForTraffic => "start = \"on-demand\": the first packet into the tunnel dials",
             Self::Device => "is the name taken, and may the daemon use /dev/net/tun?",
@@ -223,11 +230,12 @@ impl Why {
             DownReason::PeerDeleted | DownReason::PeerLost => (Code::PeerDeleted, Source::Peer),
             DownReason::PeerSilent => (Code::PeerSilent, Source::Local),
             DownReason::Lifetime => (Code::Lifetime, Source::Local),
-            DownReason::Commanded => (Code::Stopped, Source::Local),
+            DownReason::Commanded => (Code::Cleared, Source::Local),
             DownReason::Reconfigured => (Code::Reconfigured, Source::Local),
-            DownReason::Rekeyed | DownReason::Redundant | DownReason::Replaced => {
-                (Code::PeerDeleted, Source::Peer)
-            }
+            DownReason::Rekeyed
+            | DownReason::Redundant
+            | DownReason::Replaced
+            | DownReason::PeerRestarted => (Code::PeerDeleted, Source::Peer),
             DownReason::Misbehaved => (Code::PeerMisbehaved, Source::Local),
         };
         Self { code, text: format!("the tunnel ended: {reason}"), source, at }

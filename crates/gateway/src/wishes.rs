@@ -1,21 +1,25 @@
 //! Which routes are wanted, and why: paths to peers, neighbours, static and learned prefixes, and what
 //! stands in their place while a tunnel is down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use ::tunnel::TunnelId;
+use ::tunnel::{OuterAddresses, TunnelId};
 use bgp::NeighborId;
-use config::{OnDown, Routes};
+use bgp_wire::{Families, Family};
+use config::{Local, OnDown, Routes};
 use inet::Prefix;
 
-use crate::fib::{Hop, Key, Origin, Wish};
+use crate::fib::{Hop, Key, Origin, Place, Wish};
 use crate::gateway::Gateway;
+use crate::neighbors::Neighbor;
 use crate::tunnels::Tunnel;
 
 impl Gateway {
     /// The host route to each peer's outer address through the underlay, wherever learned routes go: strict
-    /// reverse-path filters look them up without a mark.
+    /// reverse-path filters look them up without a mark. While the underlay has no path to it there is none at all: a
+    /// learned route that covers the address must not take the outer packets.
     pub(crate) fn want_peer_routes(&mut self) {
         let tunnels = self.tunnel_ifindexes();
         let mut wanted = BTreeSet::new();
@@ -23,13 +27,39 @@ impl Gateway {
             let remotes: BTreeSet<IpAddr> = tunnel.known_remotes().chain(tunnel.peer).collect();
             for remote in remotes {
                 let key = Key { table: Routes::MAIN, prefix: Prefix::host(remote) };
-                let Some(path) = self.underlay.path_to(remote, &tunnels) else { continue };
-                let hop = Hop::Device { ifindex: path.ifindex, gateway: path.gateway, source: None };
-                self.fib.want(key, Origin::Peer, Wish { hop, from: tunnel.plan.name.to_string() });
+                let hop = match self.underlay.path_to(remote, &tunnels) {
+                    Some(path) => Hop::Device { ifindex: path.ifindex, gateway: path.gateway, source: None },
+                    None if self.underlay.is_complete_for(remote) => Hop::Prohibit,
+                    None => continue,
+                };
+                self.fib.want(key, Origin::Peer, Wish::new(hop, tunnel.plan.name.to_string()));
                 wanted.insert(key);
             }
         }
         self.fib.forget_where(Origin::Peer, |key, _| !wanted.contains(key));
+        self.name_outer();
+    }
+
+    /// Tells the datapath which packets are outer ones: they enter no tunnel, whatever the kernel's routes say.
+    fn name_outer(&mut self) {
+        let tunnels = self.tunnel_ifindexes();
+        let (mut local, mut remote) = (Vec::new(), Vec::new());
+        for tunnel in self.tunnels.values() {
+            remote.extend(tunnel.known_remotes().chain(tunnel.peer));
+            local.extend(tunnel.local);
+            match &tunnel.plan.local {
+                Local::Ends(_) => local.extend(self.locals(&tunnel.plan.local)),
+                Local::Any => {
+                    let own = self.underlay.addresses.iter().filter(|held| !tunnels.contains(&held.ifindex));
+                    local.extend(own.map(|held| held.address));
+                }
+            }
+        }
+        let outer = OuterAddresses::new(local, remote);
+        if *self.outer != outer {
+            self.outer = Arc::new(outer);
+            self.table_dirty = true;
+        }
     }
 
     /// A tunnel's static routes and the host routes of its neighbours; they stay while it is down.
@@ -37,23 +67,78 @@ impl Gateway {
         let Some(tunnel) = self.tunnels.get(&id) else { return };
         let Some(ifindex) = tunnel.device.ifindex() else { return };
         let from = tunnel.plan.name.to_string();
-        let wish =
-            |prefix: &Prefix| Wish { hop: into(tunnel, ifindex, prefix.is_ipv4()), from: from.clone() };
-        let table = self.plan.routes.table;
-        let mut wanted: Vec<(Key, Origin, Wish)> = Vec::new();
         for prefix in &tunnel.plan.interface.routes {
+            let hop = into(tunnel, ifindex, prefix.is_ipv4());
             // Static routes are the operator's: they stand where every process looks.
-            wanted.push((Key { table: Routes::MAIN, prefix: *prefix }, Origin::Static, wish(prefix)));
+            let key = Key { table: Routes::MAIN, prefix: *prefix };
+            self.fib.want(key, Origin::Static, Wish { hop, from: from.clone(), closed: closed(tunnel) });
         }
-        for neighbor in self.neighbors.values().filter(|neighbor| neighbor.tunnel == Some(id)) {
+        self.want_neighbor_routes();
+    }
+
+    /// The host routes of tunnel neighbours. Where one address stands behind several tunnels there can be but one: into
+    /// the tunnel that has it, while that carries, else into the first that does.
+    pub(crate) fn want_neighbor_routes(&mut self) {
+        let held: BTreeMap<Prefix, &str> =
+            self.fib.wishes(Origin::Neighbor).map(|(key, wish)| (key.prefix, wish.from.as_str())).collect();
+        let mut chosen: BTreeMap<Prefix, (_, Wish)> = BTreeMap::new();
+        for neighbor in self.neighbors.values() {
+            let Some(tunnel) = neighbor.tunnel.and_then(|id| self.tunnels.get(&id)) else { continue };
+            let Some(ifindex) = tunnel.device.ifindex() else { continue };
             let prefix = Prefix::host(neighbor.address());
-            for table in BTreeSet::from([Routes::MAIN, table]) {
-                wanted.push((Key { table, prefix }, Origin::Neighbor, wish(&prefix)));
+            let from = tunnel.plan.name.to_string();
+            let rank = (!tunnel.carries(), held.get(&prefix) != Some(&from.as_str()), tunnel.id);
+            if chosen.get(&prefix).is_none_or(|(best, _)| rank < *best) {
+                let hop = into(tunnel, ifindex, prefix.is_ipv4());
+                chosen.insert(prefix, (rank, Wish { hop, from, closed: closed(tunnel) }));
             }
         }
-        for (key, origin, wish) in wanted {
-            self.fib.want(key, origin, wish);
+        let tables = BTreeSet::from([Routes::MAIN, self.plan.routes.table]);
+        self.fib.forget_where(Origin::Neighbor, |key, _| {
+            !tables.contains(&key.table) || !chosen.contains_key(&key.prefix)
+        });
+        for (prefix, (_, wish)) in chosen {
+            for table in &tables {
+                self.fib.want(Key { table: *table, prefix }, Origin::Neighbor, wish.clone());
+            }
         }
+    }
+
+    /// Where an address stands behind several tunnels, which of them carry may decide which has it.
+    pub(crate) fn choose_neighbor_route(&mut self, id: NeighborId) {
+        let Some(address) = self.neighbors.get(&id).map(Neighbor::address) else { return };
+        if self.neighbors.values().filter(|neighbor| neighbor.address() == address).count() > 1 {
+            self.want_neighbor_routes();
+        }
+    }
+
+    /// The learned routes into a tunnel whose preferred source the file changed.
+    pub(crate) fn want_learned_routes(&mut self, id: TunnelId) {
+        let Some(tunnel) = self.tunnels.get(&id) else { return };
+        let Some(device) = tunnel.device.ifindex() else { return };
+        let leads_there = |hop: Hop| matches!(hop, Hop::Device { ifindex, .. } if ifindex == device);
+        let wish =
+            |key: &Key, wish: &Wish| Wish { hop: into(tunnel, device, key.prefix.is_ipv4()), ..wish.clone() };
+        let learned = self.fib.wishes(Origin::Bgp).filter(|(_, held)| leads_there(held.hop));
+        let wanted: Vec<(Key, Wish)> = learned.map(|(key, held)| (*key, wish(key, held))).collect();
+        for (key, wish) in wanted {
+            self.fib.want(key, Origin::Bgp, wish);
+        }
+    }
+
+    /// The tunnel has no device: packets for its static routes are refused until it has one again.
+    pub(crate) fn refuse_static_routes(&mut self, id: TunnelId) {
+        let Some(tunnel) = self.tunnels.get(&id) else { return };
+        let from = tunnel.plan.name.to_string();
+        for prefix in &tunnel.plan.interface.routes {
+            let key = Key { table: Routes::MAIN, prefix: *prefix };
+            if closed(tunnel) {
+                self.fib.want(key, Origin::Static, Wish::new(Hop::Unreachable, from.clone()));
+            } else {
+                self.fib.forget(key, Origin::Static);
+            }
+        }
+        self.want_neighbor_routes();
     }
 
     /// Static routes the file no longer has.
@@ -69,29 +154,51 @@ impl Gateway {
     pub(crate) fn best_route(&mut self, delta: bgp::RouteDelta) {
         self.table_version += 1;
         let key = Key { table: self.plan.routes.table, prefix: delta.prefix };
-        let Some(best) = delta.best else {
+        self.outside.remove(&key.prefix);
+        let neighbor = delta.best.as_ref().and_then(|best| self.neighbors.get(&best.neighbor));
+        let (Some(neighbor), Some(best)) = (neighbor, &delta.best) else {
             self.fib.forget(key, Origin::Bgp);
             return;
         };
-        let Some(neighbor) = self.neighbors.get(&best.neighbor) else { return };
         let from = neighbor.plan.session.name.to_string();
-        let hop = match neighbor.tunnel.and_then(|id| self.tunnels.get(&id)) {
-            Some(tunnel) => match tunnel.device.ifindex() {
-                Some(ifindex) => into(tunnel, ifindex, delta.prefix.is_ipv4()),
-                None => return,
-            },
-            // A neighbour without tunnel: its next hop is on the underlay.
-            None => match self.underlay.path_to(best.next_hop, &self.tunnel_ifindexes()) {
-                Some(path) => Hop::Device {
-                    ifindex: path.ifindex,
-                    gateway: Some(path.gateway.unwrap_or(best.next_hop)),
-                    source: None,
-                },
-                None => return,
-            },
+        let wish = match neighbor.tunnel.and_then(|id| self.tunnels.get(&id)) {
+            Some(tunnel) => learned_through(tunnel, key.prefix, from),
+            None => {
+                self.outside.insert(key.prefix, (best.neighbor, best.next_hop));
+                self.hop_towards(best.next_hop).map(|hop| Wish::new(hop, from))
+            }
         };
-        self.fib.want(key, Origin::Bgp, Wish { hop, from });
-        self.fib.forget(key, Origin::Stale);
+        self.want_learned(key, wish);
+    }
+
+    /// Without a wish the best path leads nowhere: an earlier one, through somebody else, is as good as withdrawn.
+    fn want_learned(&mut self, key: Key, wish: Option<Wish>) {
+        match wish {
+            Some(wish) => {
+                self.fib.want(key, Origin::Bgp, wish);
+                self.fib.forget(key, Origin::Stale);
+            }
+            None => self.fib.forget(key, Origin::Bgp),
+        }
+    }
+
+    /// A next hop that a neighbour without tunnel named: it is on the underlay (RFC 4271 section 5.1.3).
+    fn hop_towards(&self, next_hop: IpAddr) -> Option<Hop> {
+        let path = self.underlay.path_to(next_hop, &self.tunnel_ifindexes())?;
+        let gateway = Some(path.gateway.unwrap_or(next_hop));
+        Some(Hop::Device { ifindex: path.ifindex, gateway, source: None })
+    }
+
+    /// The underlay changed: where next hops on it are is looked up anew.
+    pub(crate) fn resolve_next_hops(&mut self) {
+        let mut found: BTreeMap<IpAddr, Option<Hop>> = BTreeMap::new();
+        let table = self.plan.routes.table;
+        for (prefix, (id, next_hop)) in self.outside.clone() {
+            let Some(neighbor) = self.neighbors.get(&id) else { continue };
+            let from = neighbor.plan.session.name.to_string();
+            let hop = *found.entry(next_hop).or_insert_with(|| self.hop_towards(next_hop));
+            self.want_learned(Key { table, prefix }, hop.map(|hop| Wish::new(hop, from)));
+        }
     }
 
     /// A session ended, and with it what it taught. Until its peer has spoken again these prefixes are refused where
@@ -101,26 +208,42 @@ impl Gateway {
             return;
         }
         for prefix in &lost {
-            let wish = Wish { hop: Hop::Unreachable, from: name.to_owned() };
+            let wish = Wish::new(Hop::Unreachable, name.to_owned());
             self.fib.want(Key { table: self.plan.routes.table, prefix: *prefix }, Origin::Unreachable, wish);
         }
         self.lost.entry(name.to_owned()).or_default().extend(lost);
     }
 
-    /// The peer has told all it knows of a family: what an earlier session taught counts no more. What an earlier run
-    /// left refused, nobody knows for whom, waits until every tunnel's neighbours have spoken.
-    pub(crate) fn converged(&mut self, id: NeighborId, ipv4: bool) {
+    /// The peer has told all it knows of a family: what an earlier session taught counts no more.
+    pub(crate) fn converged(&mut self, id: NeighborId, family: Family) {
+        let negotiated = self.speaker.neighbor(id).and_then(|view| view.negotiated);
+        let negotiated = negotiated.map_or(Families::BOTH, |negotiated| negotiated.context.families);
         let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
-        neighbor.converged = true;
+        neighbor.spoken.insert(family);
+        // Of a family that is not spoken of there is nothing to wait for.
+        for silent in Families::BOTH.iter().filter(|family| !negotiated.contains(*family)) {
+            neighbor.spoken.insert(silent);
+        }
         let name = neighbor.plan.session.name.to_string();
-        let tunnel = neighbor.plan.session.tunnel.as_ref().map(ToString::to_string);
-        let all = self.neighbors.values().all(|n| n.converged || n.tunnel.is_none());
-        self.forget_lost(&name, |prefix| prefix.is_ipv4() == ipv4);
-        let learned: BTreeSet<Key> = self.fib.wishes(Origin::Bgp).map(|(key, _)| *key).collect();
-        self.fib.forget_where(Origin::Stale, |key, wish| {
-            let spoken = Some(&wish.from) == tunnel.as_ref() || (wish.from.is_empty() && all);
-            spoken && key.prefix.is_ipv4() == ipv4 && !learned.contains(key)
-        });
+        self.forget_lost(&name, |prefix| family_of(prefix) == family);
+        self.sweep_stale();
+    }
+
+    /// What an earlier run left refused is refused until every neighbour that may have taught it has spoken: those of
+    /// its tunnel, or where nobody knows whose it was, those of every tunnel.
+    pub(crate) fn sweep_stale(&mut self) {
+        let waits = |key: &Key, wish: &Wish| {
+            self.neighbors.values().any(|neighbor| {
+                let tunnel = neighbor.plan.session.tunnel.as_deref();
+                tunnel.is_some_and(|name| wish.from.is_empty() || *name == *wish.from)
+                    && !neighbor.spoken.contains(family_of(&key.prefix))
+            })
+        };
+        let stale = self.fib.wishes(Origin::Stale);
+        let done: Vec<Key> = stale.filter(|(key, wish)| !waits(key, wish)).map(|(key, _)| *key).collect();
+        for key in done {
+            self.fib.forget(key, Origin::Stale);
+        }
     }
 
     /// Lost prefixes that count no more: they are refused no longer unless another's loss still counts.
@@ -137,13 +260,14 @@ impl Gateway {
 
     /// Routes an earlier run left: those that led into a tunnel are refused until its neighbours have spoken, for
     /// taking them away would let inner packets out in clear. The rest is swept.
-    pub(crate) fn adopt_routes(&mut self, ours: &[(Key, Hop)]) {
+    pub(crate) fn adopt_routes(&mut self, ours: &[(Place, Hop)]) {
         if self.kernel_known {
             return;
         }
-        for (key, hop) in ours {
+        for (Place { key, .. }, hop) in ours {
             let owner = match hop {
                 Hop::Unreachable => Some(String::new()),
+                Hop::Prohibit => None,
                 Hop::Device { ifindex, .. } => self
                     .tunnel_on(*ifindex)
                     .and_then(|id| self.tunnels.get(&id))
@@ -153,9 +277,10 @@ impl Gateway {
             // A neighbour's own host route is wanted again anyway, and first in the order of origins.
             let learned = key.table == self.plan.routes.table;
             if let (Some(from), true, true) = (owner, learned, self.any_fails_closed()) {
-                self.fib.want(*key, Origin::Stale, Wish { hop: Hop::Unreachable, from });
+                self.fib.want(*key, Origin::Stale, Wish::new(Hop::Unreachable, from));
             }
         }
+        self.sweep_stale();
     }
 
     /// Everything a removed tunnel wanted.
@@ -175,7 +300,7 @@ impl Gateway {
         for origin in [Origin::Static, Origin::Neighbor, Origin::Bgp] {
             self.fib.forget_where(origin, |_, wish| match wish.hop {
                 Hop::Device { ifindex, .. } => !live.contains(&ifindex) && !names.contains(&wish.from),
-                Hop::Unreachable => !names.contains(&wish.from),
+                Hop::Unreachable | Hop::Prohibit => !names.contains(&wish.from),
             });
         }
         self.want_peer_routes();
@@ -205,6 +330,25 @@ impl Gateway {
 
     pub(crate) fn tunnel_on(&self, ifindex: u32) -> Option<TunnelId> {
         self.tunnels.values().find(|tunnel| tunnel.device.ifindex() == Some(ifindex)).map(|tunnel| tunnel.id)
+    }
+}
+
+fn family_of(prefix: &Prefix) -> Family {
+    if prefix.is_ipv4() { Family::Ipv4Unicast } else { Family::Ipv6Unicast }
+}
+
+/// Are packets for its prefixes refused rather than left to the routes of others?
+fn closed(tunnel: &Tunnel) -> bool {
+    tunnel.plan.on_down == OnDown::Unreachable
+}
+
+/// What was learned through a tunnel; without a device it leads nowhere.
+fn learned_through(tunnel: &Tunnel, prefix: Prefix, from: String) -> Option<Wish> {
+    match tunnel.device.ifindex() {
+        Some(ifindex) => {
+            Some(Wish { hop: into(tunnel, ifindex, prefix.is_ipv4()), from, closed: closed(tunnel) })
+        }
+        None => closed(tunnel).then(|| Wish::new(Hop::Unreachable, from)),
     }
 }
 

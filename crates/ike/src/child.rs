@@ -10,8 +10,9 @@ use crate::core::Ctx;
 use crate::event::{ChildId, ChildKeys, DownReason, IkeId, Role};
 use crate::exchange::body::{Body, refused};
 use crate::failure::{Exchange, Failure, Misbehaviour, NoProposal, SelectorsTooNarrow};
-use crate::negotiate::{Pfs, check_esp, is_subset, offer_esp, ts_from_wire, ts_to_wire};
+use crate::negotiate::{Pfs, check_esp, offer_esp};
 use crate::proposal::{EspProposal, EspSuite};
+use crate::selectors::{is_subset, ts_from_wire, ts_to_wire};
 use crate::status::{ChildState, ChildStatus};
 
 /// One CHILD SA.

@@ -18,8 +18,8 @@ pub(crate) struct CookieJar {
 }
 
 impl CookieJar {
-    pub(crate) fn new(secret: [u8; 32]) -> Self {
-        Self { current: Secret::new(&secret), previous: None, version: 0, since: None }
+    pub(crate) fn new(secret: Secret) -> Self {
+        Self { current: secret, previous: None, version: 0, since: None }
     }
 
     /// Is a new secret due?
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn a_cookie_holds_for_its_sender_and_two_secrets_long() {
         let now = Instant::now();
-        let mut jar = CookieJar::new([1; 32]);
+        let mut jar = CookieJar::new(Secret::new(&[1; 32]));
         let (here, there) = ("192.0.2.1:500".parse().unwrap(), "192.0.2.2:500".parse().unwrap());
         let cookie = jar.make(&[7; 32], here, IkeSpi(9));
         assert!(jar.check(&cookie, &[7; 32], here, IkeSpi(9)));

@@ -5,20 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crypto::Secret;
-use rand_chacha::ChaCha20Rng;
-use rand_core::{RngCore, SeedableRng};
 use zeroize::Zeroizing;
 
 use crate::config::{ConnId, Connection, Limits, Path};
 use crate::counters::{Counter, Counters};
 use crate::event::{ChildId, Event, IkeId, Note, Transmit};
 use crate::failure::Failure;
+use crate::random::Generator;
 use crate::sa::IkeSa;
 use crate::work::{Work, WorkId};
 
 /// One engine's common goods.
 pub(crate) struct Core {
-    rng: ChaCha20Rng,
+    rng: Generator,
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
     pub(crate) transmits: VecDeque<Transmit>,
@@ -79,7 +78,7 @@ impl Ctx<'_> {
 impl Core {
     pub(crate) fn new(seed: [u8; 32], limits: Limits) -> Self {
         Self {
-            rng: ChaCha20Rng::from_seed(seed),
+            rng: Generator::new(seed),
             limits,
             counters: Counters::default(),
             transmits: VecDeque::new(),
@@ -96,13 +95,11 @@ impl Core {
 
     /// N random octets.
     pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {
-        let mut bytes = [0; N];
-        self.rng.fill_bytes(&mut bytes);
-        bytes
+        self.rng.octets()
     }
 
     pub(crate) fn random_u32(&mut self) -> u32 {
-        self.rng.next_u32()
+        self.rng.number()
     }
 
     /// RFC 7296 section 2.10: nonces have at least half the key size of the PRF and 128 bits; 32 octets do for all.
@@ -112,13 +109,13 @@ impl Core {
 
     /// A random time of up to `most`.
     pub(crate) fn jitter(&mut self, most: Duration) -> Duration {
-        most.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX))
+        most.mul_f64(f64::from(self.rng.number()) / f64::from(u32::MAX))
     }
 
     /// An IKE SPI: random, never zero.
     pub(crate) fn ike_spi(&mut self) -> u64 {
         loop {
-            let spi = self.rng.next_u64();
+            let spi = self.rng.long_number();
             if spi != 0 {
                 return spi;
             }
@@ -128,7 +125,7 @@ impl Core {
     /// An SPI for packets to us, unlike every other in use; below 256 they are reserved (RFC 4303 section 2.1).
     pub(crate) fn esp_spi(&mut self) -> u32 {
         loop {
-            let spi = self.rng.next_u32();
+            let spi = self.rng.number();
             if spi >= 256 && self.esp_spis.insert(spi) {
                 return spi;
             }
@@ -137,6 +134,11 @@ impl Core {
 
     pub(crate) fn free_esp_spi(&mut self, spi: u32) {
         self.esp_spis.remove(&spi);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn esp_spis_in_use(&self) -> usize {
+        self.esp_spis.len()
     }
 
     fn number(&mut self) -> u64 {
@@ -209,12 +211,12 @@ impl Core {
 
     /// Randomness for a key exchange, wiped when dropped.
     pub(crate) fn secret_seed(&mut self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.random())
+        self.rng.secret()
     }
 
     /// A secret for cookies.
     pub(crate) fn secret(&mut self) -> Secret {
-        Secret::new(&self.random::<32>())
+        Secret::new(&*self.rng.secret::<32>())
     }
 }
 

@@ -30,6 +30,14 @@ pub struct Transmit {
     pub keepalive: bool,
 }
 
+impl Transmit {
+    /// Does it answer a request of the peer? A NAT keepalive answers nothing.
+    #[must_use]
+    pub fn is_response(&self) -> bool {
+        ike_wire::Header::peek(&self.bytes).is_ok_and(|header| header.flags.response)
+    }
+}
+
 /// Which side began an exchange or an SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -231,6 +239,9 @@ pub enum DownReason {
     Redundant,
     /// The same peer came again with a new IKE SA.
     Replaced,
+    /// The same peer came again and said INITIAL_CONTACT (RFC 7296 section 2.4): it remembers nothing of this one, as
+    /// after a crash.
+    PeerRestarted,
     /// The peer said that it knows no such SA, or that it does not trust us any more.
     PeerLost,
     /// The peer broke the protocol so that going on makes no sense.
@@ -248,6 +259,7 @@ impl std::fmt::Display for DownReason {
             Self::Rekeyed => "replaced by its successor",
             Self::Redundant => "a duplicate of one made at the same time",
             Self::Replaced => "the peer came again",
+            Self::PeerRestarted => "the peer came again and remembers nothing of it (INITIAL_CONTACT)",
             Self::PeerLost => "the peer lost it",
             Self::Misbehaved => "the peer broke the protocol",
         })

@@ -29,7 +29,9 @@ mod natd;
 mod negotiate;
 mod proposal;
 mod protect;
+mod random;
 mod sa;
+mod selectors;
 mod status;
 mod timer;
 mod window;
@@ -47,5 +49,6 @@ pub use event::{ChildId, ChildKeys, ChildUp, DownReason, Event, IkeId, IkeUp, Na
 pub use failure::{Exchange, Failure, Misbehaviour, NoProposal, SelectorsTooNarrow};
 pub use identity::{Identity, IdentityError};
 pub use proposal::{EspProposal, EspSuite, IkeProposal, IkeSuite, ProposalError};
+pub use random::Generator;
 pub use status::{ChildState, ChildStatus, IkeState, IkeStatus};
 pub use work::{Work, WorkId, WorkOutcome};

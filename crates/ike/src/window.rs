@@ -60,6 +60,8 @@ pub(crate) struct Window {
     expected: u32,
     answer: Option<Packets>,
     working: bool,
+    /// Requests are repeated after this, and no more slowly each time.
+    hurry: Option<Duration>,
 }
 
 /// The first repetition comes after this, or after a quarter of the whole patience if that is shorter.
@@ -133,10 +135,28 @@ impl Window {
         patience: Duration,
         now: Instant,
     ) {
-        let interval = FIRST.min(patience / 4).max(Duration::from_millis(50));
+        let usual = FIRST.min(patience / 4).max(Duration::from_millis(50));
+        let interval = self.hurry.unwrap_or(usual);
         let give_up = now + patience;
         self.outstanding =
             Some(Outstanding { packets, exchange, sent: 1, interval, next: now + interval, give_up });
+    }
+
+    /// There is little time left: from now on requests, the one in flight too, are repeated each `step`.
+    pub(crate) fn hurry(&mut self, step: Duration, now: Instant) {
+        self.hurry = Some(step);
+        if let Some(out) = &mut self.outstanding {
+            out.interval = step;
+            out.next = out.next.min(now + step);
+        }
+    }
+
+    /// The request in flight is given up by then, if nothing ends it before.
+    pub(crate) fn give_up_by(&mut self, at: Instant) {
+        if let Some(out) = &mut self.outstanding {
+            out.give_up = out.give_up.min(at);
+            out.next = out.next.min(out.give_up);
+        }
     }
 
     /// The request in flight, to send it again.
@@ -170,7 +190,7 @@ impl Window {
             return Tick::Wait;
         }
         out.sent += 1;
-        out.interval = out.interval.mul_f64(FACTOR).min(LONGEST);
+        out.interval = self.hurry.unwrap_or_else(|| out.interval.mul_f64(FACTOR).min(LONGEST));
         out.next = (now + out.interval).min(out.give_up);
         Tick::Repeat { sent: out.sent }
     }
@@ -210,6 +230,25 @@ mod tests {
         window.finish();
         assert_eq!(window.classify(true, 0), Received::Stale);
         assert_eq!(window.next_request(), 1);
+    }
+
+    #[test]
+    fn in_a_hurry_a_request_is_repeated_in_even_steps() {
+        let (start, step) = (Instant::now(), Duration::from_millis(300));
+        let mut window = Window::default();
+        window.sent_request(packets(), Exchange::Informational, Duration::from_secs(150), start);
+        assert_eq!(window.next_timeout(), Some(start + FIRST));
+        window.hurry(step, start + step);
+        for sent in 2..8 {
+            let at = start + step * sent;
+            assert_eq!(window.next_timeout(), Some(at));
+            assert_eq!(window.tick(at), Tick::Repeat { sent });
+        }
+        window.finish();
+        window.sent_request(packets(), Exchange::Informational, Duration::from_secs(150), start);
+        assert_eq!(window.next_timeout(), Some(start + step), "and the next one too");
+        window.give_up_by(start + step / 2);
+        assert!(matches!(window.tick(start + step / 2), Tick::Dead { .. }));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Findings {
     pub tun_tcp: bool,
     /// A TUN device takes and gives UDP super-packets (Linux 6.2).
     pub tun_udp: bool,
+    /// A TUN device can have `fq_codel` at its root.
+    pub tun_fair: bool,
     /// Runs of datagrams can be sent whole.
     pub udp_gso: bool,
     /// Datagrams arrive joined.
@@ -85,6 +87,7 @@ fn devices(findings: &mut Findings) {
             findings.tun = true;
             findings.tun_tcp = tun.offloads().tcp;
             findings.tun_udp = tun.offloads().udp;
+            findings.tun_fair = tun.fair().is_ok();
         }
         Err(error) => findings.tun_error = Some(error.to_string()),
     }

@@ -20,6 +20,7 @@ pub const READ_BUFFER: usize = HEADER_LEN + 65_535;
 pub const MAX_SLICES: usize = 1024;
 
 const DEVICE: &str = "/dev/net/tun";
+const FAIR: &str = "fq_codel";
 const OWNER: &str = "causeway:";
 const BASE: u32 = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
 const UDP: u32 = libc::TUN_F_USO4 | libc::TUN_F_USO6;
@@ -35,13 +36,15 @@ pub struct TunOptions {
     pub queue_len: u32,
     /// Largest super-packet the stack hands us, in octets; `None` keeps the kernel's 65,536.
     pub gso_max: Option<u32>,
+    /// Put `fq_codel` at its root, unless someone put another discipline there.
+    pub fair: bool,
 }
 
 impl TunOptions {
-    /// One queue of 10,000 packets.
+    /// One queue of 10,000 packets, `fq_codel` before it where the kernel has that.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), queues: 1, queue_len: 10_000, gso_max: None }
+        Self { name: name.into(), queues: 1, queue_len: 10_000, gso_max: None, fair: true }
     }
 
     /// The alias that marks the device as ours: `causeway:NAME`.
@@ -102,6 +105,7 @@ pub struct Tun {
     index: u32,
     adopted: bool,
     offloads: Offloads,
+    fair: Result<(), String>,
     queues: Vec<TunQueue>,
 }
 
@@ -158,9 +162,12 @@ impl Tun {
             let _ = netlink
                 .set_link(link.index, &LinkChange { gso_max: options.gso_max, ..LinkChange::default() });
         }
+        let fair =
+            if options.fair { make_fair(netlink, link.index) } else { Err("not asked for".to_owned()) };
         // Last, so that a device without alias never outlives us.
         ioctl::tun_persist(first.as_fd(), true).map_err(setup("TUNSETPERSIST"))?;
-        Ok(Self { name: link.name, index: link.index, adopted: existing.is_some(), offloads, queues })
+        let adopted = existing.is_some();
+        Ok(Self { name: link.name, index: link.index, adopted, offloads, fair, queues })
     }
 
     /// The interface's name.
@@ -185,6 +192,14 @@ impl Tun {
     #[must_use]
     pub fn offloads(&self) -> Offloads {
         self.offloads
+    }
+
+    /// Is `fq_codel` at its root, and why not?
+    ///
+    /// The driver takes every packet at once into the ring of [`TunOptions::queue_len`] packets, and drops what
+    /// finds no room there. So the discipline has a queue of its own only on kernels whose driver pushes back.
+    pub fn fair(&self) -> Result<(), &str> {
+        self.fair.as_ref().map(|()| ()).map_err(String::as_str)
     }
 
     /// The queues, in order.
@@ -315,6 +330,19 @@ fn open_queues(options: &TunOptions) -> Result<Vec<TunQueue>, TunError> {
         queues.push(TunQueue { file });
     }
     Ok(queues)
+}
+
+/// `fq_codel` where the kernel has it and nobody chose another; else why not.
+fn make_fair(netlink: &mut Netlink, index: u32) -> Result<(), String> {
+    match netlink.root_qdisc(index).map_err(|error| error.to_string())?.as_str() {
+        FAIR => return Ok(()),
+        "" | "noop" | "noqueue" | "mq" | "pfifo_fast" => {}
+        other => return Err(format!("{other} is there")),
+    }
+    netlink.set_root_qdisc(index, FAIR).map_err(|error| match error {
+        NetlinkError::Missing { .. } => "this kernel does not have it".to_owned(),
+        other => other.to_string(),
+    })
 }
 
 /// Ask for all, then for less: UDP segmentation came with Linux 6.2.

@@ -10,6 +10,9 @@ pub enum Drop {
     MalformedInner,
     /// Out: a super-packet that cannot be cut (unknown offload, extension headers in the way).
     Unsplittable,
+    /// Out: an outer packet of ours, from one of our outer addresses to a peer's: sealed again, it would go round and
+    /// round.
+    OuterLoop,
     /// Out: the table knows no such tunnel.
     NoTunnel,
     /// Out: the tunnel has no SA to send on.
@@ -40,9 +43,10 @@ pub enum Drop {
 
 impl Drop {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::MalformedInner,
         Self::Unsplittable,
+        Self::OuterLoop,
         Self::NoTunnel,
         Self::NoSa,
         Self::OutboundSelector,
@@ -64,6 +68,7 @@ impl Drop {
         match self {
             Self::MalformedInner => "malformed-inner",
             Self::Unsplittable => "unsplittable",
+            Self::OuterLoop => "outer-loop",
             Self::NoTunnel => "no-tunnel",
             Self::NoSa => "no-sa",
             Self::OutboundSelector => "outbound-selector",

@@ -100,6 +100,9 @@ impl Egress {
         let Some((header, packet)) = Header::split(frame) else { return self.drop(Drop::MalformedInner) };
         let Ok(inner) = Inner::parse(packet) else { return self.drop(Drop::MalformedInner) };
         let Some(packet) = packet.get(..inner.total) else { return self.drop(Drop::MalformedInner) };
+        if table.outer().are_of(&inner) {
+            return self.drop(Drop::OuterLoop);
+        }
         let Some(tunnel) = table.tunnel(tunnel) else { return self.drop(Drop::NoTunnel) };
         let sinks = &mut Sinks { batch, reports, now };
         if tunnel.outbound.is_empty() {
@@ -241,7 +244,8 @@ impl Egress {
         if granted < count {
             self.drops.count(Drop::OutboundRefused, (count - granted) as u64);
             if self.exhausted.allows(sa.spi(), sinks.now) {
-                sinks.reports.push(Report::Exhausted { tunnel: way.tunnel.id, spi: sa.spi() });
+                let (tunnel, spi) = (way.tunnel.id, sa.spi());
+                sinks.reports.push(Report::Exhausted { tunnel, spi, outbound: true });
             }
         }
         for index in 0..granted {

@@ -10,7 +10,7 @@ use crate::demux::{self, Kind};
 use crate::drops::{Drop, Drops};
 use crate::inner::mss::{self, Checksum};
 use crate::inner::{Inner, ecn};
-use crate::limit::Pause;
+use crate::limit::{Pause, TokenBucket};
 use crate::offload::coalesce::{Coalescer, Joining, MAX_PIECES, Place};
 use crate::path::OuterPath;
 use crate::report::{Report, Reports};
@@ -19,6 +19,8 @@ use crate::table::{InboundRow, Table, TunnelId, TunnelRow};
 /// How long the same unknown SPI, or the same move, stays unmentioned.
 const PAUSE_MILLIS: u64 = 1000;
 const PAUSES: usize = 64;
+/// Unknown SPIs mentioned at once and a second, all together: anyone can send as many as he likes.
+const UNKNOWN: (u64, u64) = (8, 1);
 
 /// A received message: one datagram, or several the kernel put together (UDP_GRO).
 pub struct Received<'a> {
@@ -29,6 +31,8 @@ pub struct Received<'a> {
     pub segment: usize,
     /// Where it came from and to.
     pub path: OuterPath,
+    /// The interface it came by; 0 when the kernel did not say.
+    pub ifindex: u32,
     /// Outer TOS or traffic class.
     pub tos: u8,
 }
@@ -38,7 +42,8 @@ impl Received<'_> {
     #[must_use]
     pub fn empty() -> Self {
         let address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        Self { bytes: &mut [], segment: 0, path: OuterPath::Esp { local: address, remote: address }, tos: 0 }
+        let path = OuterPath::Esp { local: address, remote: address };
+        Self { bytes: &mut [], segment: 0, path, ifindex: 0, tos: 0 }
     }
 }
 
@@ -47,6 +52,8 @@ pub struct Ingress {
     drops: Arc<Drops>,
     coalescer: Coalescer,
     unknown: Pause<u32>,
+    unknowns: TokenBucket,
+    exhausted: Pause<u32>,
     moved: Pause<(u32, OuterPath)>,
 }
 
@@ -75,6 +82,8 @@ impl Ingress {
             drops,
             coalescer: Coalescer::new(joining),
             unknown: Pause::new(PAUSES, PAUSE_MILLIS),
+            unknowns: TokenBucket::new(UNKNOWN.0, UNKNOWN.1),
+            exhausted: Pause::new(PAUSES, PAUSE_MILLIS),
             moved: Pause::new(PAUSES, PAUSE_MILLIS),
         }
     }
@@ -103,7 +112,7 @@ impl Ingress {
                 let origin = (number, offset);
                 // A message is shorter than 2^32 octets.
                 offset += datagram.len() as u32;
-                let Some(spi) = self.sort(datagram, path, reports) else { continue };
+                let Some(spi) = self.sort(datagram, path, message.ifindex, reports) else { continue };
                 if gathered.is_full() || !run.is_some_and(|run| run.takes(spi, path, tos)) {
                     self.finish_run(run, &mut gathered, reports, now);
                     run = self.start_run(table, spi, path, tos, reports, now);
@@ -149,7 +158,7 @@ impl Ingress {
     }
 
     /// The SPI of an ESP packet; everything else is dealt with.
-    fn sort(&self, datagram: &[u8], path: OuterPath, reports: &mut Reports) -> Option<u32> {
+    fn sort(&self, datagram: &[u8], path: OuterPath, ifindex: u32, reports: &mut Reports) -> Option<u32> {
         let kind = match path {
             OuterPath::Udp { .. } => demux::kind(datagram),
             OuterPath::Esp { .. } => demux::native_kind(datagram),
@@ -159,7 +168,7 @@ impl Ingress {
             (Kind::Ike, OuterPath::Udp { local, remote }) => {
                 if reports.has_room() {
                     let bytes = datagram.get(demux::MARKER_LEN..).unwrap_or_default().to_vec();
-                    reports.push(Report::Ike { local, remote, bytes });
+                    reports.push(Report::Ike { local, remote, ifindex, bytes });
                 } else {
                     reports.refuse();
                     self.drops.count(Drop::IkeOverflow, 1);
@@ -182,7 +191,7 @@ impl Ingress {
     ) -> Option<Run<'t>> {
         let Some(row) = table.inbound(spi) else {
             self.drops.count(Drop::UnknownSpi, 1);
-            if self.unknown.allows(spi, now) {
+            if self.unknown.allows(spi, now) && self.unknowns.take(now) {
                 reports.push(Report::UnknownSpi { spi, path });
             }
             return None;
@@ -206,6 +215,9 @@ impl Ingress {
         }
         if let Some(limit) = told.soft {
             reports.push(Report::SoftLimit { tunnel, spi, outbound: false, limit });
+        }
+        if told.exhausted && self.exhausted.allows(spi, now) {
+            reports.push(Report::Exhausted { tunnel, spi, outbound: false });
         }
         let mut newest = false;
         for (segment, origin) in segments.iter_mut().zip(gathered.origins) {

@@ -44,5 +44,6 @@ pub use ingress::{Ingress, Received};
 pub use path::OuterPath;
 pub use report::{Report, Reports};
 pub use table::{
-    DfPolicy, InboundRow, MssPolicy, OutboundRow, Selectors, Table, TableBuilder, TunnelId, TunnelRow,
+    DfPolicy, InboundRow, MssPolicy, OuterAddresses, OutboundRow, Selectors, Table, TableBuilder, TunnelId,
+    TunnelRow,
 };

@@ -16,6 +16,8 @@ pub enum Report {
         local: SocketAddr,
         /// The sender's.
         remote: SocketAddr,
+        /// The interface it came by; 0 when the kernel did not say.
+        ifindex: u32,
         /// The message from its IKE header on.
         bytes: Vec<u8>,
     },
@@ -52,14 +54,17 @@ pub enum Report {
         /// Which limit.
         limit: Soft,
     },
-    /// An outbound SA refuses: a hard limit or the end of its sequence space. Rate-limited.
+    /// An SA refuses: a hard limit or the end of its sequence space. Rate-limited.
     Exhausted {
         /// Whose.
         tunnel: TunnelId,
-        /// The outbound SPI.
+        /// The SPI, outbound or inbound.
         spi: u32,
+        /// Is it an outbound SA?
+        outbound: bool,
     },
-    /// ESP for an SPI no SA has (perhaps the peer did not hear that we restarted). Rate-limited.
+    /// ESP for an SPI no SA has (perhaps the peer did not hear that we restarted). Rate-limited, over
+    /// all SPIs.
     UnknownSpi {
         /// The SPI.
         spi: u32,

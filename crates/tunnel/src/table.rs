@@ -162,11 +162,42 @@ impl InboundRow {
     }
 }
 
+/// Outer addresses: those packets of ours leave from, and those they go to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OuterAddresses {
+    /// Ours, in order.
+    local: Box<[IpAddr]>,
+    /// The peers', in order.
+    remote: Box<[IpAddr]>,
+}
+
+impl OuterAddresses {
+    /// Ours, and the peers'.
+    #[must_use]
+    pub fn new(local: impl IntoIterator<Item = IpAddr>, remote: impl IntoIterator<Item = IpAddr>) -> Self {
+        let sorted = |mut all: Vec<IpAddr>| {
+            all.sort_unstable();
+            all.dedup();
+            all.into_boxed_slice()
+        };
+        Self { local: sorted(local.into_iter().collect()), remote: sorted(remote.into_iter().collect()) }
+    }
+
+    /// Does such a packet carry a tunnel, and so belong into none?
+    #[must_use]
+    pub fn are_of(&self, packet: &Inner) -> bool {
+        // Few packets come from an outer address at all.
+        self.local.binary_search(&packet.source).is_ok()
+            && self.remote.binary_search(&packet.destination).is_ok()
+    }
+}
+
 /// All rows of one moment.
 #[derive(Clone, Default)]
 pub struct Table {
     tunnels: Map<TunnelId, Arc<TunnelRow>>,
     inbound: Map<u32, Arc<InboundRow>>,
+    outer: Arc<OuterAddresses>,
 }
 
 impl Table {
@@ -186,6 +217,12 @@ impl Table {
     #[must_use]
     pub fn inbound(&self, spi: u32) -> Option<&InboundRow> {
         self.inbound.get(&spi).map(Arc::as_ref)
+    }
+
+    /// Between which addresses no packet enters a tunnel.
+    #[must_use]
+    pub fn outer(&self) -> &OuterAddresses {
+        &self.outer
     }
 
     /// How many tunnels and how many inbound SAs.
@@ -229,6 +266,12 @@ impl TableBuilder {
     /// Takes an inbound SA out.
     pub fn remove_inbound(&mut self, spi: u32) -> &mut Self {
         self.table.inbound.remove(&spi);
+        self
+    }
+
+    /// Names the outer addresses, in place of those before.
+    pub fn set_outer(&mut self, outer: Arc<OuterAddresses>) -> &mut Self {
+        self.table.outer = outer;
         self
     }
 

@@ -1,90 +1,27 @@
 //! The steady state allocates nothing: neither for a packet nor for a batch.
 //!
 //! One test in one binary, as the counter counts the whole process.
-#![allow(clippy::unwrap_used, reason = "a test fails by saying so")]
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test fails by saying so")]
 
 use std::alloc::System;
 use std::sync::Arc;
 
 use crypto::{Encr, Integ, Suite};
-use esp::{InboundParams, InboundSa, Limits, OutboundParams, OutboundSa, Tick};
-use inet::Selector;
+use esp::Tick;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tunnel::offload::coalesce::Joining;
-use tunnel::offload::virtio::{Gso, Header};
 use tunnel::publish::Publisher;
-use tunnel::{
-    DfPolicy, Drops, Egress, Handled, InboundRow, Ingress, MssPolicy, OutboundRow, OuterPath, Received,
-    Reports, Selectors, SendBatch, Table, TunnelId, TunnelRow,
-};
+use tunnel::{Drops, Egress, Handled, Ingress, Received, Reports, SendBatch};
+
+mod pair;
+
+use pair::{TUNNEL, table};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const TUNNEL: TunnelId = TunnelId(1);
-
-fn table(suite: Suite, path: OuterPath) -> Table {
-    let (key, mac_key) = (vec![1; suite.encr_key_len()], vec![2; suite.integ_key_len()]);
-    let limits = Limits::default();
-    let sa = OutboundSa::new(OutboundParams {
-        spi: 0x1234,
-        suite,
-        encr_key: &key,
-        integ_key: &mac_key,
-        iv_seed: [3; 16],
-        esn: true,
-        limits,
-    });
-    let inbound = InboundSa::new(InboundParams {
-        spi: 0x1234,
-        suite,
-        encr_key: &key,
-        integ_key: &mac_key,
-        esn: true,
-        replay_window: 1024,
-        limits,
-    });
-    let any = Arc::new(Selectors::new(&[Selector::any_v4(), Selector::any_v6()]));
-    let mut table = Table::new().edit();
-    table.set_tunnel(TunnelRow {
-        id: TUNNEL,
-        mtu: 1400,
-        mss: MssPolicy::Auto,
-        df: DfPolicy::Copy,
-        outbound: vec![OutboundRow {
-            sa: Arc::new(sa.unwrap()),
-            path,
-            local: Arc::clone(&any),
-            remote: Arc::clone(&any),
-        }],
-    });
-    let sa = Arc::new(inbound.unwrap());
-    table.set_inbound(InboundRow { tunnel: TUNNEL, sa, path, local: Arc::clone(&any), remote: any });
-    table.build()
-}
-
-/// A TCP super-packet of 48 segments; the reader completes what checksums it needs.
-fn frame() -> Vec<u8> {
-    let total = 40 + 1340 * 48;
-    let header = Header {
-        needs_checksum: true,
-        gso: Gso::Tcp4,
-        header_len: 40,
-        gso_size: 1340,
-        checksum_start: 20,
-        checksum_offset: 16,
-    };
-    let mut frame = header.to_bytes().to_vec();
-    frame.extend([0x45, 0]);
-    frame.extend((total as u16).to_be_bytes());
-    frame.extend([0, 0, 0x40, 0, 63, 6, 0, 0, 10, 0, 0, 1, 10, 0, 1, 1, 0, 80, 1, 0, 0, 0, 0, 1]);
-    frame.extend([0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
-    frame.resize(10 + total, 0x5a);
-    frame
-}
-
 fn single() -> Vec<u8> {
-    let mut frame = frame();
+    let mut frame = pair::frame(48, 1340);
     frame.truncate(10 + 40 + 64);
     frame[..10].fill(0);
     frame[12..14].copy_from_slice(&104u16.to_be_bytes());
@@ -93,15 +30,19 @@ fn single() -> Vec<u8> {
 
 #[test]
 fn the_steady_state_allocates_nothing() {
-    let path = OuterPath::Udp {
-        local: "192.0.2.1:4500".parse().unwrap(),
-        remote: "192.0.2.2:4500".parse().unwrap(),
-    };
+    let frame = || pair::frame(48, 1340);
     let frames = [frame(), single(), single(), frame(), single()];
-    for (encr, integ) in [("aes256gcm16", None), ("aes256", Some("sha1")), ("aes192gcm8", None)] {
+    for (encr, integ) in [
+        ("aes256gcm16", None),
+        ("aes192gcm8", None),
+        ("aes256", Some("sha1")),
+        ("aes256", Some("sha256")),
+        ("aes128", Some("sha384")),
+        ("aes256", Some("sha512")),
+    ] {
         let integ = integ.map(|name| Integ::from_keyword(name).unwrap());
         let suite = Suite::new(Encr::from_keyword(encr).unwrap(), integ).unwrap();
-        let publisher = Publisher::new(table(suite, path));
+        let publisher = Publisher::new(table(suite, 1400));
         let mut reader = publisher.reader();
         let drops = Arc::new(Drops::default());
         let mut egress = Egress::new(Arc::clone(&drops));
@@ -121,7 +62,8 @@ fn the_steady_state_allocates_nothing() {
                 let buffer = buffers.first_mut().unwrap();
                 let bytes = &mut buffer[..run.bytes.len()];
                 bytes.copy_from_slice(run.bytes);
-                let mut messages = [Received { bytes, segment: run.segment, path: run.path, tos: run.tos }];
+                let mut messages =
+                    [Received { bytes, segment: run.segment, path: run.path, ifindex: 0, tos: run.tos }];
                 ingress.handle_batch(table, &mut messages, &mut reports, Tick(now));
                 ingress.for_each_write(&messages, |_, _| writes += 1);
                 ingress.clear();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use control::view::Offload;
 use gateway::Device;
 use kernel::netlink::{Address, LinkChange, Netlink, NetlinkError};
-use kernel::tun::{self, Offloads, Tun, TunError, TunOptions};
+use kernel::tun::{self, Tun, TunError, TunOptions};
 use tunnel::TunnelId;
 
 use super::{Done, Ready};
@@ -99,7 +99,7 @@ fn open(
     };
     match set_up(netlink) {
         Ok(()) => {
-            let ready = Ready { index, offloads: offloads(tun.offloads()) };
+            let ready = Ready { index, offloads: offloads(&tun) };
             Ok((tun, ready))
         }
         Err(error) => {
@@ -164,12 +164,17 @@ pub(super) fn sweep(netlink: &mut Netlink, kept: &BTreeSet<String>) {
     }
 }
 
-fn offloads(found: Offloads) -> Vec<Offload> {
+fn offloads(tun: &Tun) -> Vec<Offload> {
+    let found = tun.offloads();
     let tcp = |name| {
         if found.tcp { on(name) } else { off(name, "this kernel's TUN devices do not take it") }
     };
     let udp = |name| {
         if found.udp { on(name) } else { off(name, "TUN devices take it from Linux 6.2 on") }
     };
-    vec![tcp("csum"), tcp("tso4"), tcp("tso6"), udp("uso4"), udp("uso6")]
+    let fair = match tun.fair() {
+        Ok(()) => on("fq_codel"),
+        Err(why) => off("fq_codel", why),
+    };
+    vec![tcp("csum"), tcp("tso4"), tcp("tso6"), udp("uso4"), udp("uso6"), fair]
 }

@@ -68,6 +68,8 @@ pub(crate) enum Done {
     Routes(Vec<Applied>),
     /// The kernel was read, asked or unasked.
     Kernel(KernelView),
+    /// The rules are as asked, or why not.
+    Rules(Result<(), String>),
     /// The thread is dead; the daemon must not go on without it.
     Died(String),
 }
@@ -103,6 +105,7 @@ impl Done {
             }
             Self::Routes(applied) => Ok(Input::RoutesApplied(applied)),
             Self::Kernel(view) => Ok(Input::Kernel(view)),
+            Self::Rules(outcome) => Ok(Input::RulesApplied(outcome)),
             Self::Died(why) => Err(why),
         }
     }

@@ -5,6 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use gateway::{Applied, Change, Hop, Key, Op, PROTOCOL};
 use kernel::netlink::{Netlink, NetlinkError, Route, RouteChange, RouteFilter, RouteKey, Target};
 
+/// Larger than any metric in use.
+const HIDDEN: u32 = u32::MAX - 1;
+
 /// Carries the changes out, in order; one outcome each.
 pub(super) fn apply(netlink: &mut Netlink, changes: &[Change]) -> Vec<Applied> {
     let wanted: Vec<RouteChange> = changes.iter().map(change).collect();
@@ -65,7 +68,7 @@ fn judge(netlink: &mut Netlink, held: &Held, change: &Change, outcome: Result<()
         (Op::Add(hop), Err(NetlinkError::Exists)) => occupied(netlink, held, change, hop),
         // Another route came into the place of ours meanwhile.
         (Op::Replace { new, .. }, Err(NetlinkError::Exists)) => occupied(netlink, held, change, new),
-        // Not every kernel turns one kind of route into another in one step.
+        // The new route is one the kernel does not take, or it does not turn one kind into another in one step.
         (Op::Replace { new, .. }, Err(NetlinkError::Refused { .. })) => renew(netlink, change, new),
         (Op::Add(_) | Op::Replace { .. } | Op::Delete(_), Err(error)) => Applied::Failed(error.to_string()),
     }
@@ -82,10 +85,21 @@ fn occupied(netlink: &mut Netlink, held: &Held, change: &Change, hop: Hop) -> Ap
     }
 }
 
-/// Ours goes, the new one comes: a moment without, where there is no other way.
+/// Ours goes, the new one comes. First it comes with a metric that hides it: what the kernel does not take there it
+/// takes nowhere, and then the old one stays; and it is what packets find between the two.
 fn renew(netlink: &mut Netlink, change: &Change, hop: Hop) -> Applied {
-    let steps = [RouteChange::Delete(key(change)), RouteChange::Add(route(change, hop))];
-    match netlink.apply(&steps).pop() {
+    let hidden = Change { metric: HIDDEN, ..*change };
+    match netlink.apply(&[RouteChange::Add(route(&hidden, hop))]).pop() {
+        Some(Ok(()) | Err(NetlinkError::Exists)) => {}
+        Some(Err(error)) => return Applied::Failed(error.to_string()),
+        None => return Applied::Failed("the kernel did not answer".to_owned()),
+    }
+    let steps = [
+        RouteChange::Delete(key(change)),
+        RouteChange::Add(route(change, hop)),
+        RouteChange::Delete(key(&hidden)),
+    ];
+    match netlink.apply(&steps).into_iter().nth(1) {
         Some(Ok(())) => Applied::Done,
         Some(Err(NetlinkError::Exists | NetlinkError::Foreign { .. })) => Applied::Foreign,
         Some(Err(error)) => Applied::Failed(error.to_string()),
@@ -108,6 +122,7 @@ fn route(change: &Change, hop: Hop) -> Route {
             (Target::Gateway { via, device: Some(ifindex), onlink: true }, source)
         }
         Hop::Unreachable => (Target::Unreachable, None),
+        Hop::Prohibit => (Target::Prohibit, None),
     };
     Route { table, metric: change.metric, source, ..Route::new(prefix, PROTOCOL, target) }
 }

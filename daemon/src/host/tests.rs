@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use gateway::{Applied, Change, Hop, KernelView, Key, Op, PROTOCOL, Rules};
-use kernel::netlink::{Address, LinkChange, Netlink, Route, RouteChange, Target};
+use kernel::epoll::{Epoll, Interest};
+use kernel::netlink::{
+    Address, Event, Interest as Groups, LinkChange, Monitor, Netlink, Route, RouteChange, Target,
+};
 use kernel::netns::Namespace;
 use kernel::tun::{self, Tun, TunOptions};
 
@@ -39,7 +42,8 @@ fn device(ifindex: u32) -> Hop {
 }
 
 fn ours(view: &KernelView) -> Vec<(Key, Hop)> {
-    let mut ours = view.ours.clone();
+    assert!(view.ours.iter().all(|(place, _)| place.metric == 20), "{:?}", view.ours);
+    let mut ours: Vec<(Key, Hop)> = view.ours.iter().map(|(place, hop)| (place.key, *hop)).collect();
     ours.sort_by_key(|(key, _)| *key);
     ours
 }
@@ -194,4 +198,87 @@ fn held(netlink: &mut Netlink, index: u32) -> Vec<(std::net::IpAddr, u8)> {
     let mut found: Vec<_> = found.into_iter().map(|held| (held.address, held.prefix_len)).collect();
     found.sort();
     found
+}
+
+#[test]
+fn a_route_the_kernel_does_not_take_leaves_what_stands_there() {
+    inside(|netlink, wan| {
+        let nobodys: std::net::IpAddr = [203, 0, 113, 77].into();
+        let bad = Hop::Device { ifindex: wan, gateway: None, source: Some(nobodys) };
+        assert_eq!(
+            routes::apply(netlink, &[change("10.0.0.0/8", Op::Add(Hop::Unreachable))]),
+            [Applied::Done]
+        );
+        for op in [Op::Replace { old: Hop::Unreachable, new: bad }, Op::Add(bad)] {
+            let outcome = routes::apply(netlink, &[change("10.0.0.0/8", op)]);
+            assert!(matches!(outcome[..], [Applied::Failed(_)]), "{outcome:?}");
+            assert_eq!(ours(&read::read(netlink).unwrap()), [(key("10.0.0.0/8"), Hop::Unreachable)]);
+        }
+        netlink.add_address(&Address::new(wan, nobodys, 32)).unwrap();
+        let replace = change("10.0.0.0/8", Op::Replace { old: Hop::Unreachable, new: bad });
+        assert_eq!(routes::apply(netlink, &[replace]), [Applied::Done]);
+        assert_eq!(ours(&read::read(netlink).unwrap()), [(key("10.0.0.0/8"), bad)]);
+    });
+}
+
+#[test]
+fn a_path_that_is_none_is_told_from_a_prefix_that_is_refused() {
+    inside(|netlink, _| {
+        for prefix in ["192.0.2.77/32", "2001:db8::77/128"] {
+            assert_eq!(routes::apply(netlink, &[change(prefix, Op::Add(Hop::Prohibit))]), [Applied::Done]);
+        }
+        let found = ours(&read::read(netlink).unwrap());
+        assert_eq!(found, [(key("192.0.2.77/32"), Hop::Prohibit), (key("2001:db8::77/128"), Hop::Prohibit)]);
+    });
+}
+
+/// A host thread in the namespace of the caller, with the workers it needs.
+fn host_thread() -> (super::Host, tokio::sync::mpsc::Receiver<super::Done>, crate::worker::Workers) {
+    let publisher = tunnel::publish::Publisher::default();
+    #[expect(clippy::disallowed_methods, reason = "ticks need an origin")]
+    let origin = std::time::Instant::now();
+    let sockets = crate::sockets::open(1, None).unwrap();
+    let (workers, _uplink) =
+        crate::worker::Workers::start(sockets.workers, &publisher.reader(), origin).unwrap();
+    let (host, done) = super::Host::start(BTreeSet::new(), workers.devices()).unwrap();
+    (host, done, workers)
+}
+
+#[test]
+fn a_rule_of_ours_that_somebody_removed_is_put_back_unasked() {
+    inside(|netlink, _| {
+        let (host, mut done, workers) = host_thread();
+        host.command(super::Command::Rules(Rules::Install { table: 1000, mark: 0xc0de }));
+        while !matches!(done.blocking_recv().unwrap(), super::Done::Rules(Ok(()))) {}
+        let ours = |netlink: &mut Netlink| -> Vec<_> {
+            netlink.rules().unwrap().into_iter().filter(|rule| rule.protocol == PROTOCOL).collect()
+        };
+        let before = ours(netlink);
+        assert_eq!(before.len(), 6);
+        let groups = Groups { links: false, addresses: false, routes: false, rules: true };
+        let mut monitor = Monitor::open(groups).unwrap();
+        let epoll = Epoll::new().unwrap();
+        epoll.add(&monitor, 0, Interest::READ).unwrap();
+        let mut gone = 0;
+        for rule in &before {
+            netlink.delete_rule(rule).unwrap();
+        }
+        let mut ready = Vec::new();
+        while ours(netlink).len() < before.len() || gone < before.len() {
+            // Whoever waits in vain fails.
+            epoll.wait(&mut ready, Some(std::time::Duration::from_secs(10))).unwrap();
+            assert!(!ready.is_empty(), "{:?}", ours(netlink));
+            while let Some(event) = monitor.next_event().unwrap() {
+                gone += usize::from(matches!(event, Event::RuleRemoved(_)));
+            }
+        }
+        assert_eq!(ours(netlink).len(), before.len());
+        host.command(super::Command::Rules(Rules::Remove { table: 1000 }));
+        while !matches!(done.blocking_recv().unwrap(), super::Done::Rules(Ok(()))) {}
+        assert_eq!(ours(netlink), []);
+        drop(done);
+        host.stop();
+        assert_eq!(ours(netlink), [], "what we took away stays away");
+        workers.stop();
+    });
 }

@@ -8,11 +8,12 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use gateway::Rules;
 use kernel::epoll::{Bell, Epoll, Interest};
 use kernel::netlink::{Interest as Groups, Monitor, Netlink};
 use tokio::sync::mpsc::Sender;
 
-use super::watch::Watch;
+use super::watch::{self, Watch};
 use super::{Command, Done, device, read, routes, rules};
 use crate::worker::Devices;
 
@@ -20,6 +21,8 @@ const BELL: u64 = 0;
 const MONITOR: u64 = 1;
 /// Changes of the host are gathered for so long before it is read anew.
 const GATHER: Duration = Duration::from_millis(100);
+/// The same where routes of ours may be gone.
+const GATHER_LOSS: Duration = Duration::from_millis(5);
 /// Announcements taken in one go, so that a flood of them does not keep commands waiting.
 const EVENTS: usize = 4096;
 
@@ -34,6 +37,8 @@ pub(super) struct Thread {
     workers: Devices,
     devices: device::OpenDevices,
     watch: Watch,
+    /// The policy rules that shall stand, if any.
+    rules: Option<Rules>,
     /// When to read the kernel, because it changed.
     due: Option<Instant>,
 }
@@ -61,6 +66,7 @@ impl Thread {
             workers,
             devices: device::OpenDevices::new(),
             watch: Watch::default(),
+            rules: None,
             due: None,
         })
     }
@@ -136,9 +142,12 @@ impl Thread {
                 self.tell(Done::Routes(applied));
             }
             Command::Rules(rules) => {
-                if let Err(error) = rules::apply(&mut self.netlink, rules) {
-                    tracing::error!(%error, "the policy rules could not be changed");
-                }
+                self.rules = match rules {
+                    Rules::Install { .. } => Some(rules),
+                    Rules::Remove { .. } => None,
+                };
+                let outcome = rules::apply(&mut self.netlink, rules);
+                self.tell(Done::Rules(outcome.map_err(|error| error.to_string())));
             }
             Command::Read => self.read(),
         }
@@ -147,13 +156,28 @@ impl Thread {
 
     /// Takes in what the kernel announced; news makes a reading due.
     fn listen(&mut self, now: Instant) -> io::Result<()> {
+        let mut rule_gone = false;
         for _ in 0..EVENTS {
-            let Some(event) = self.monitor.next_event()? else { return Ok(()) };
-            if self.watch.is_news(&event) && self.due.is_none() {
-                self.due = Some(now + GATHER);
+            let Some(event) = self.monitor.next_event()? else { break };
+            rule_gone |= watch::takes_rule(&event);
+            if self.watch.is_news(&event) {
+                let due = now + if watch::takes_routes(&event) { GATHER_LOSS } else { GATHER };
+                self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
             }
         }
+        if rule_gone {
+            self.restore_rules();
+        }
         Ok(())
+    }
+
+    /// Somebody took rules of ours away, perhaps: without them learned routes are not looked at, and what was to go
+    /// into a tunnel leaves in clear.
+    fn restore_rules(&mut self) {
+        let Some(rules) = self.rules else { return };
+        if let Err(error) = rules::apply(&mut self.netlink, rules) {
+            tracing::error!(%error, "policy rules of ours were removed and could not be put back");
+        }
     }
 
     fn read(&mut self) {

@@ -44,9 +44,29 @@ impl Watch {
             | Event::AddressAdded(_)
             | Event::AddressRemoved(_)
             | Event::Resync => true,
-            // Another's rules change how its own packets go; ours are put back at the next start.
+            // Another's rules change how its own packets go; ours are put back without reading.
             Event::RuleAdded(_) | Event::RuleRemoved(_) => false,
         }
+    }
+}
+
+/// Did a policy rule of ours go? Some programs remove every rule they do not know.
+pub(super) fn takes_rule(event: &Event) -> bool {
+    matches!(event, Event::RuleRemoved(rule) if rule.protocol == PROTOCOL)
+}
+
+/// May routes of ours be gone with it? The kernel says nothing of those it drops with an address, and until they stand
+/// again packets leave in clear.
+pub(super) fn takes_routes(event: &Event) -> bool {
+    match event {
+        Event::LinkChanged(link) => !link.up,
+        Event::RouteRemoved(route) => route.protocol == PROTOCOL,
+        Event::LinkRemoved(_) | Event::AddressRemoved(_) => true,
+        Event::RouteAdded(_)
+        | Event::AddressAdded(_)
+        | Event::RuleAdded(_)
+        | Event::RuleRemoved(_)
+        | Event::Resync => false,
     }
 }
 

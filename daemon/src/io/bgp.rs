@@ -1,13 +1,14 @@
 //! BGP's TCP connections: one task each, which moves octets and decides nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::num::NonZeroU8;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gateway::{ConnId, ConnectError, Listener, Secret, StreamOp, Target, TunnelId};
 use kernel::tcp::{self, Md5Key, TcpOptions};
+use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -15,10 +16,17 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, timeout};
 
+use crate::sockets::mark_socket;
+
+#[cfg(test)]
+mod tests;
+
 /// Octets read at once: a full message and some.
 const READ: usize = 16 << 10;
 /// Events that may wait for the loop; a task whose event finds no room waits, and TCP slows the peer down.
 const EVENTS: usize = 256;
+/// Between two tries to bind a listener.
+const BIND_AGAIN: Duration = Duration::from_secs(2);
 /// How long a closing connection may still write.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -34,18 +42,50 @@ pub(crate) enum Event {
 
 enum Command {
     Write(Vec<u8>),
+    Mark(Option<u32>),
     Close { drain: bool },
 }
 
-/// A listener and the task that accepts from it.
+/// The way to a connection's task.
+struct Task {
+    commands: mpsc::UnboundedSender<Command>,
+    in_tunnel: bool,
+}
+
+/// A listener's place: its socket, once that could be bound, and the keys it demands.
+#[derive(Default)]
+struct Place {
+    socket: Option<Arc<AsyncFd<tcp::Listener>>>,
+    keys: BTreeMap<IpAddr, Arc<Secret>>,
+    mark: Option<u32>,
+}
+
+/// A listener and the task that accepts from it, or tries to bind it.
 struct Listening {
-    socket: Arc<AsyncFd<tcp::Listener>>,
+    place: Arc<Mutex<Place>>,
     task: JoinHandle<()>,
+}
+
+impl Listening {
+    /// The task, which holds the socket too, ends only when this turn of the loop is over; the same address may be wanted
+    /// again before that, so the socket stops listening here and now.
+    fn end(&self) {
+        self.task.abort();
+        if let Some(socket) = lock(&self.place).socket.take() {
+            // It listens, so there is nothing that could fail.
+            let _ = (SockRef::from(socket.get_ref()), Shutdown::Both);
+        }
+    }
+}
+
+/// Nobody panics while holding it.
+fn lock(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All connections and listeners.
 pub(crate) struct Connections {
-    commands: HashMap<ConnId, mpsc::UnboundedSender<Command>>,
+    commands: HashMap<ConnId, Task>,
     listeners: HashMap<Listener, Listening>,
     events: mpsc::Sender<Event>,
     mark: Option<u32>,
@@ -62,10 +102,10 @@ impl Connections {
             StreamOp::Listen(listener) => self.listen(listener),
             StreamOp::Unlisten(listener) => {
                 if let Some(listening) = self.listeners.remove(&listener) {
-                    listening.task.abort();
+                    listening.end();
                 }
             }
-            StreamOp::Password { listener, peer, key } => self.password(&listener, peer, key.as_deref()),
+            StreamOp::Password { listener, peer, key } => self.password(&listener, peer, key),
             StreamOp::Connect { conn, target } => self.connect(conn, &target),
             StreamOp::Write { conn, bytes } => self.command(conn, Command::Write(bytes)),
             StreamOp::Close { conn, drain } => {
@@ -75,18 +115,42 @@ impl Connections {
         }
     }
 
+    /// What travels outside the tunnels is marked so from now on, open connections and listeners too.
+    pub(crate) fn set_mark(&mut self, mark: Option<u32>) {
+        self.mark = mark;
+        for task in self.commands.values().filter(|task| !task.in_tunnel) {
+            let _ = task.commands.send(Command::Mark(mark));
+        }
+        for (listener, listening) in self.listeners.iter().filter(|(listener, _)| listener.device.is_none()) {
+            let mut place = lock(&listening.place);
+            place.mark = mark;
+            if let Some(socket) = &place.socket
+                && let Err(error) = mark_socket(socket.get_ref(), mark)
+            {
+                tracing::error!(address = %listener.address, %error, "a BGP listener could not be marked");
+            }
+        }
+    }
+
+    /// A connection is over for its task: nothing more will be said to it.
+    pub(crate) fn forget(&mut self, conn: ConnId) {
+        self.commands.remove(&conn);
+    }
+
     /// Only what travels outside the tunnels looks its way up without them.
     fn mark_for(&self, in_tunnel: bool) -> Option<u32> {
         self.mark.filter(|_| !in_tunnel)
     }
 
     /// A connection a listener accepted has its number now.
-    pub(crate) fn adopt(&mut self, conn: ConnId, stream: std::net::TcpStream) {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    pub(crate) fn adopt(&mut self, conn: ConnId, tunnel: Option<TunnelId>, stream: std::net::TcpStream) {
+        let (commands, receiver) = mpsc::unbounded_channel();
         let events = self.events.clone();
-        match TcpStream::from_std(stream) {
+        // Its listener's mark of a moment ago may be another.
+        let marked = if tunnel.is_none() { mark_socket(&stream, self.mark) } else { Ok(()) };
+        match marked.and_then(|()| TcpStream::from_std(stream)) {
             Ok(stream) => {
-                self.commands.insert(conn, sender);
+                self.commands.insert(conn, Task { commands, in_tunnel: tunnel.is_some() });
                 tokio::spawn(pump(conn, stream, receiver, events));
             }
             Err(_) => {
@@ -97,8 +161,8 @@ impl Connections {
 
     // The speaker has one bounded write under way for each connection, so this channel never grows.
     fn command(&mut self, conn: ConnId, command: Command) {
-        if let Some(sender) = self.commands.get(&conn) {
-            let _ = sender.send(command);
+        if let Some(task) = self.commands.get(&conn) {
+            let _ = task.commands.send(command);
         }
     }
 
@@ -110,30 +174,37 @@ impl Connections {
             mark: self.mark_for(listener.device.is_some()),
             ..TcpOptions::default()
         };
-        let socket = match tcp::Listener::bind(address, &options) {
-            Ok(socket) => socket,
+        let tunnel = listener.device.as_ref().map(|(tunnel, _)| *tunnel);
+        let place = Arc::new(Mutex::new(Place { mark: options.mark, ..Place::default() }));
+        let events = self.events.clone();
+        let task = match bind(address, &options) {
+            Ok(socket) => {
+                lock(&place).socket = Some(Arc::clone(&socket));
+                tokio::spawn(accept(socket, tunnel, options, events))
+            }
             Err(error) => {
-                tracing::warn!(%address, %error, "cannot listen for BGP; neighbours are dialled all the same");
-                return;
+                tracing::warn!(%address, %error, "cannot listen for BGP yet; neighbours are dialled all the same");
+                tokio::spawn(bind_later(Arc::clone(&place), address, tunnel, options, events))
             }
         };
-        let Ok(socket) = super::watch(socket).map(Arc::new) else { return };
-        let tunnel = listener.device.as_ref().map(|(tunnel, _)| *tunnel);
-        let task = tokio::spawn(accept(Arc::clone(&socket), tunnel, options, self.events.clone()));
-        self.listeners.insert(listener, Listening { socket, task });
+        self.listeners.insert(listener, Listening { place, task });
     }
 
-    fn password(&self, listener: &Listener, peer: IpAddr, key: Option<&Secret>) {
+    fn password(&self, listener: &Listener, peer: IpAddr, key: Option<Arc<Secret>>) {
         let Some(listening) = self.listeners.get(listener) else { return };
-        let key = key.and_then(|key| Md5Key::new(key.as_bytes()));
-        if let Err(error) = listening.socket.get_ref().set_md5(peer, key.as_ref()) {
-            tracing::warn!(%peer, %error, "TCP-MD5 cannot be demanded (net.core.optmem_max bounds the keys of a socket)");
+        let mut place = lock(&listening.place);
+        if let Some(socket) = &place.socket {
+            demand(socket, peer, key.as_deref());
         }
+        match key {
+            Some(key) => place.keys.insert(peer, key),
+            None => place.keys.remove(&peer),
+        };
     }
 
     fn connect(&mut self, conn: ConnId, target: &Target) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.commands.insert(conn, sender);
+        let (commands, receiver) = mpsc::unbounded_channel();
+        self.commands.insert(conn, Task { commands, in_tunnel: target.device.is_some() });
         let options = TcpOptions {
             device: target.device.clone(),
             source: target.source,
@@ -159,6 +230,41 @@ impl Connections {
             }
         });
     }
+}
+
+fn bind(address: SocketAddr, options: &TcpOptions) -> io::Result<Arc<AsyncFd<tcp::Listener>>> {
+    super::watch(tcp::Listener::bind(address, options)?).map(Arc::new)
+}
+
+fn demand(socket: &AsyncFd<tcp::Listener>, peer: IpAddr, key: Option<&Secret>) {
+    let key = key.and_then(|key| Md5Key::new(key.as_bytes()));
+    if let Err(error) = socket.get_ref().set_md5(peer, key.as_ref()) {
+        tracing::warn!(%peer, %error, "TCP-MD5 cannot be demanded (net.core.optmem_max bounds the keys of a socket)");
+    }
+}
+
+/// Another program may have the address, or its device may be away for a moment: tried until it is ours.
+async fn bind_later(
+    place: Arc<Mutex<Place>>,
+    address: SocketAddr,
+    tunnel: Option<TunnelId>,
+    mut options: TcpOptions,
+    events: mpsc::Sender<Event>,
+) {
+    let socket = loop {
+        tokio::time::sleep(BIND_AGAIN).await;
+        options.mark = lock(&place).mark;
+        if let Ok(socket) = bind(address, &options) {
+            break socket;
+        }
+    };
+    tracing::info!(%address, "listening for BGP after all");
+    {
+        let mut place = lock(&place);
+        place.keys.iter().for_each(|(peer, key)| demand(&socket, *peer, Some(key)));
+        place.socket = Some(Arc::clone(&socket));
+    }
+    accept(socket, tunnel, options, events).await;
 }
 
 async fn accept(
@@ -225,6 +331,11 @@ async fn pump(
         tokio::select! {
             command = commands.recv() => match command {
                 Some(Command::Write(bytes)) => pending.extend(bytes),
+                Some(Command::Mark(mark)) => {
+                    if let Err(error) = mark_socket(&stream, mark) {
+                        tracing::error!(%error, "a BGP connection could not be marked");
+                    }
+                }
                 Some(Command::Close { drain: true }) => {
                     let _ = timeout(DRAIN, drain(&mut stream, &pending)).await;
                     return;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use kernel::datagram::MESSAGES;
 use tunnel::offload::coalesce::Joining;
 use tunnel::{Drops, Ingress, OuterPath, Received, Table, Tick};
 
@@ -45,17 +46,19 @@ impl Inward {
         // An error is an ICMP answer to something sent: the error queue has it.
         let Ok(count @ 1..) = fill(port) else { return false };
         let Port { outer, ring } = port;
-        let mut received: Vec<Received<'_>> = ring
-            .messages()
-            .map(|message| Received {
+        let mut received: [Received<'_>; MESSAGES] = std::array::from_fn(|_| Received::empty());
+        for (slot, message) in received.iter_mut().zip(ring.messages()) {
+            *slot = Received {
                 path: path(outer, message.destination, message.source),
                 segment: message.segment,
+                ifindex: message.ifindex,
                 tos: message.tos,
                 bytes: message.bytes,
-            })
-            .collect();
-        self.ingress.handle_batch(table, &mut received, &mut up.reports, now);
-        self.ingress.for_each_write(&received, |tunnel, frame| {
+            };
+        }
+        let Some(received) = received.get_mut(..count) else { return false };
+        self.ingress.handle_batch(table, received, &mut up.reports, now);
+        self.ingress.for_each_write(received, |tunnel, frame| {
             captures.frame(tunnel, Direction::In, frame, &up.counters);
             write(devices, tunnel, frame, up);
         });

@@ -186,6 +186,14 @@ impl Devices {
         }
     }
 
+    /// Makes the first worker die.
+    #[cfg(test)]
+    pub(crate) fn kill_one(&self) {
+        if let Some(link) = self.links.first() {
+            link.tell(Command::Panic);
+        }
+    }
+
     fn tell_all(&self, command: impl Fn() -> Command) {
         for link in self.links.iter() {
             link.tell(command());

@@ -1,10 +1,12 @@
 //! A worker's outer sockets, and its way upward.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use kernel::datagram::{PathError, PathErrorKind, RecvRing, Run, SendArena, SendFailure, Source};
+use kernel::datagram::{
+    MESSAGES, PathError, PathErrorKind, RecvRing, Run, SLOT, SendArena, SendFailure, Source,
+};
 use kernel::raw::{EspSocket, Family};
 use kernel::udp::UdpSocket;
 use tokio::sync::mpsc::Sender;
@@ -16,10 +18,12 @@ use crate::sockets::WorkerSockets;
 
 /// Slots of protocol 50; nothing joins its packets, but one may be reassembled from fragments.
 const ESP_SLOTS: usize = 64;
-/// Not a power of two: slots a multiple of 64 KiB apart would all fall into the same few cache sets.
-const ESP_SLOT: usize = 65_536 + 65 * 64;
+/// Where a run that is not filled in yet goes.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 /// Reports of the error queue read in one go.
 const ERRORS: usize = 64;
+/// Destinations whose path MTU is asked for after one such reading.
+const ASKED: usize = 8;
 /// Reports gathered in one step.
 const GATHERED: usize = 256;
 /// The same path MTU is told again after so many milliseconds.
@@ -51,6 +55,15 @@ impl Outer {
         match self {
             Self::Udp(socket) => socket.set_dont_fragment(on),
             Self::Esp(socket) => socket.set_dont_fragment(on),
+        }
+    }
+
+    /// What the kernel believes the path to `dest` takes. Unlike the error queue's number, which is the router's as it
+    /// came or anyone's who forged it, this has the kernel's own lower bound and never grows by an error.
+    fn path_mtu(&self, dest: SocketAddr) -> std::io::Result<u32> {
+        match self {
+            Self::Udp(socket) => socket.path_mtu(dest, None),
+            Self::Esp(socket) => socket.path_mtu(dest, None),
         }
     }
 
@@ -95,7 +108,7 @@ impl Ports {
             sockets
                 .esp
                 .into_iter()
-                .map(|socket| Port { outer: Outer::Esp(socket), ring: RecvRing::new(ESP_SLOTS, ESP_SLOT) }),
+                .map(|socket| Port { outer: Outer::Esp(socket), ring: RecvRing::new(ESP_SLOTS, SLOT) }),
         );
         let heard = if sockets.hears_esp { ports.len() } else { udp };
         Self { ports, heard }
@@ -112,7 +125,8 @@ impl Ports {
 
     /// Sends a sealed batch, runs of one socket together.
     pub(super) fn send(&self, batch: &SendBatch, arena: &mut SendArena, up: &mut Up, now: Tick) {
-        let mut runs: Vec<Run<'_>> = Vec::new();
+        let mut runs = [Run::single(NOWHERE, &[]); MESSAGES];
+        let mut gathered = 0;
         let mut through: Option<(&Outer, bool)> = None;
         for run in batch.runs() {
             let Some(port) = self.ports.iter().find(|port| port.outer.carries(&run.path)) else {
@@ -120,30 +134,45 @@ impl Ports {
                 continue;
             };
             if let Some((outer, dont_fragment)) = through
-                && (!std::ptr::eq(outer, &port.outer) || dont_fragment != run.dont_fragment)
+                && (gathered == MESSAGES
+                    || !std::ptr::eq(outer, &port.outer)
+                    || dont_fragment != run.dont_fragment)
             {
-                send_as(outer, dont_fragment, &runs, arena, up, now);
-                runs.clear();
+                send_as(outer, dont_fragment, runs.get(..gathered).unwrap_or_default(), arena, up, now);
+                gathered = 0;
             }
             through = Some((&port.outer, run.dont_fragment));
-            runs.push(kernel_run(&run));
+            if let Some(slot) = runs.get_mut(gathered) {
+                *slot = kernel_run(&run);
+                gathered += 1;
+            }
         }
         if let Some((outer, dont_fragment)) = through {
-            send_as(outer, dont_fragment, &runs, arena, up, now);
+            send_as(outer, dont_fragment, runs.get(..gathered).unwrap_or_default(), arena, up, now);
         }
     }
 
-    /// Empties a socket's error queue; what it says of path MTUs goes up.
+    /// Empties a socket's error queue. Where it says that a path takes less, the kernel is asked how much.
     pub(super) fn hear_errors(&self, number: usize, up: &mut Up, now: Tick) {
         let Some(port) = self.ports.get(number) else { return };
+        let mut narrow: Vec<SocketAddr> = Vec::new();
         for _ in 0..ERRORS {
             match port.outer.next_path_error() {
                 Ok(Some(error)) => match error.kind {
-                    PathErrorKind::TooBig { mtu } => up.path_mtu(error.dest.ip(), mtu, now),
+                    PathErrorKind::TooBig { .. } => {
+                        if narrow.len() < ASKED && !narrow.contains(&error.dest) {
+                            narrow.push(error.dest);
+                        }
+                    }
                     // The IKE engine learns of a silent peer by itself, and ICMP proves nothing.
                     PathErrorKind::Refused | PathErrorKind::Unreachable(_) => {}
                 },
-                Ok(None) | Err(_) => return,
+                Ok(None) | Err(_) => break,
+            }
+        }
+        for dest in narrow {
+            if let Ok(mtu) = port.outer.path_mtu(dest) {
+                up.path_mtu(dest.ip(), mtu, now);
             }
         }
     }
@@ -235,13 +264,22 @@ impl Up {
         self.queue.clone()
     }
 
-    /// Passes on what a step gathered. IKE messages, which anyone can send, never take the last quarter of
-    /// the queue from the datapath's own.
+    /// Passes on what a step gathered. What anyone can send, IKE messages and ESP of no SA, never takes the last
+    /// quarter of the queue from the datapath's own.
     pub(super) fn pass(&mut self) {
         while let Some(report) = self.reports.poll() {
-            if matches!(report, Report::Ike { .. }) && self.queue.capacity() < REPORTS / 4 {
-                self.counters.drops.count(Drop::IkeOverflow, 1);
-                continue;
+            if self.queue.capacity() < REPORTS / 4 {
+                match report {
+                    Report::Ike { .. } => {
+                        self.counters.drops.count(Drop::IkeOverflow, 1);
+                        continue;
+                    }
+                    Report::UnknownSpi { .. } => {
+                        self.counters.count(Loss::ReportOverflow, 1);
+                        continue;
+                    }
+                    _ => {}
+                }
             }
             if self.queue.try_send(Upward::Report(report)).is_err() {
                 self.counters.count(Loss::ReportOverflow, 1);
@@ -303,7 +341,7 @@ mod tests {
         let (mut up, mut receiver) = up();
         let address = "192.0.2.1:4500".parse().unwrap();
         for _ in 0..4 * REPORTS {
-            up.reports.push(Report::Ike { local: address, remote: address, bytes: Vec::new() });
+            up.reports.push(Report::Ike { local: address, remote: address, ifindex: 0, bytes: Vec::new() });
             up.pass();
         }
         up.reports.push(Report::OnDemand { tunnel: tunnel::TunnelId(1) });
@@ -312,5 +350,22 @@ mod tests {
         assert!(told.len() < REPORTS);
         assert!(matches!(told.last(), Some(Upward::Report(Report::OnDemand { .. }))));
         assert!(up.counters.drops.get(Drop::IkeOverflow) > 0);
+    }
+
+    #[test]
+    fn a_flood_of_unknown_spis_leaves_room_for_the_datapaths_own_reports() {
+        let (mut up, mut receiver) = up();
+        let address = "192.0.2.1:4500".parse().unwrap();
+        let path = OuterPath::Udp { local: address, remote: address };
+        for spi in 0..4 * REPORTS {
+            up.reports.push(Report::UnknownSpi { spi: u32::try_from(spi).unwrap(), path });
+            up.pass();
+        }
+        up.reports.push(Report::FirstPacket { tunnel: tunnel::TunnelId(1), spi: 256 });
+        up.pass();
+        let told: Vec<_> = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
+        assert!(told.len() < REPORTS);
+        assert!(matches!(told.last(), Some(Upward::Report(Report::FirstPacket { .. }))));
+        assert!(up.counters.get(Loss::ReportOverflow) > 0);
     }
 }

@@ -54,7 +54,9 @@ impl Side {
     fn start(namespace: Namespace, own: Ends, peer: Ends, workers: usize) -> Self {
         let (sockets, publisher) =
             (namespace.run(|| sockets::open(workers, None).unwrap()).unwrap(), Publisher::default());
-        let (workers, uplink) = Workers::start(sockets.workers, &publisher.reader(), now()).unwrap();
+        let (shares, reader) = (sockets.workers, publisher.reader());
+        // Workers ask the kernel about paths: they live where their sockets do.
+        let (workers, uplink) = namespace.run(|| Workers::start(shares, &reader, now()).unwrap()).unwrap();
         let (host, mut done) = namespace.run(|| Host::start([].into(), workers.devices()).unwrap()).unwrap();
         host.command(Command::Device(
             TUNNEL,
@@ -217,8 +219,8 @@ fn with_several_workers_whoever_receives_can_write_to_every_device() {
 fn an_ike_message_on_port_4500_goes_up_without_its_marker_and_a_first_packet_is_told() {
     let (left, mut right) = pair(true, 1);
     let (from, to) = (SocketAddr::new(LEFT.outer.into(), 4500), SocketAddr::new(RIGHT.outer.into(), 4500));
-    left.sender.send(from, to, &[0xff], true).unwrap();
-    left.sender.send(from, to, b"an IKE message", false).unwrap();
+    left.sender.send(from, to, 0, &[0xff], true).unwrap();
+    left.sender.send(from, to, 0, b"an IKE message", false).unwrap();
     let udp = left.namespace.run(|| UdpSocket::bind((Ipv4Addr::from(LEFT.inner), 0)).unwrap()).unwrap();
     udp.send_to(b"hello", (Ipv4Addr::from(RIGHT.inner), 9)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -226,8 +228,9 @@ fn an_ike_message_on_port_4500_goes_up_without_its_marker_and_a_first_packet_is_
     for _ in 0..2 {
         told.push(runtime.block_on(right.uplink.recv()));
     }
-    let ike = Report::Ike { local: to, remote: from, bytes: b"an IKE message".to_vec() };
-    assert!(matches!(&told[0], Upward::Report(report) if *report == ike), "{told:?}");
+    let Upward::Report(Report::Ike { local, remote, ifindex, bytes }) = &told[0] else { panic!("{told:?}") };
+    assert_eq!((*local, *remote, &bytes[..]), (to, from, &b"an IKE message"[..]));
+    assert_ne!(*ifindex, 0, "the kernel says by which interface");
     assert!(
         matches!(&told[1], Upward::Report(Report::FirstPacket { tunnel: TUNNEL, spi }) if *spi == RIGHT.spi),
         "{told:?}"
@@ -271,6 +274,49 @@ fn a_send_above_the_path_mtu_goes_up_with_what_the_kernel_knows() {
     right.stop();
 }
 
+/// ICMP "fragmentation needed" (RFC 792, RFC 1191) from `router`, as if it had seen a packet of `sender` to `receiver`.
+fn too_big(router: &Namespace, sender: Ends, receiver: Ends, mtu: u16) {
+    let mut message = vec![3, 4, 0, 0, 0, 0];
+    message.extend(mtu.to_be_bytes());
+    message.extend([0x45, 0, 5, 0xdc, 0, 1, 0x40, 0, 64, 17, 0, 0]);
+    message.extend(sender.outer);
+    message.extend(receiver.outer);
+    message.extend([4500_u16.to_be_bytes(), 4500_u16.to_be_bytes()].concat());
+    message.extend([0; 12]);
+    let sum: u32 = message.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let checksum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    router
+        .run(|| {
+            let raw = socket2::Socket::new(
+                socket2::Domain::IPV4,
+                socket2::Type::RAW,
+                Some(socket2::Protocol::ICMPV4),
+            );
+            let to = SocketAddr::new(sender.outer.into(), 0);
+            raw.unwrap().send_to(&message, &to.into()).unwrap();
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_forged_path_mtu_goes_up_as_what_the_kernel_made_of_it() {
+    // RFC 1191 section 3: routers of the old kind say 0; no path takes so little as 68.
+    for forged in [0, 68] {
+        let (mut left, right) = pair(true, 1);
+        too_big(&right.namespace, LEFT, RIGHT, forged);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let told = runtime.block_on(left.uplink.recv());
+        assert!(
+            matches!(told, Upward::PathMtu { mtu, remote } if mtu >= 552 && remote == IpAddr::from(RIGHT.outer)),
+            "{forged}: {told:?}"
+        );
+        left.stop();
+        right.stop();
+    }
+}
+
 #[test]
 fn with_df_clear_an_esp_packet_above_the_path_mtu_is_fragmented_outside() {
     for udp in [true, false] {
@@ -293,45 +339,6 @@ fn with_df_clear_an_esp_packet_above_the_path_mtu_is_fragmented_outside() {
         left.stop();
         right.stop();
     }
-}
-
-/// In a release build: `cargo test --release -p causeway -- --ignored --nocapture how_fast`.
-#[test]
-#[ignore = "a measurement"]
-fn how_fast_in_udp() {
-    how_fast(true);
-}
-
-#[test]
-#[ignore = "a measurement"]
-fn how_fast_as_protocol_50() {
-    how_fast(false);
-}
-
-fn how_fast(udp: bool) {
-    let (left, right) = pair(udp, 1);
-    let address = (Ipv4Addr::from(RIGHT.inner), 5001);
-    let listener = right.namespace.run(|| TcpListener::bind(address).unwrap()).unwrap();
-    let sink = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut buffer = vec![0; 1 << 18];
-        while stream.read(&mut buffer).unwrap() > 0 {}
-    });
-    let mut stream = left.namespace.run(|| TcpStream::connect(address).unwrap()).unwrap();
-    // A congestion control that paces would measure its own timers.
-    let _ = socket2::SockRef::from(&stream).set_tcp_congestion(b"cubic");
-    let (begin, block, mut total) = (now(), vec![0; 1 << 18], 0_u64);
-    while begin.elapsed().as_secs_f64() < 3.0 {
-        stream.write_all(&block).unwrap();
-        total += block.len() as u64;
-    }
-    let seconds = begin.elapsed().as_secs_f64();
-    drop(stream);
-    sink.join().unwrap();
-    let drops = [left.workers.drops(), right.workers.drops()];
-    println!("udp {udp}: {:.2} Gbit/s; drops {drops:?}", total as f64 * 8e-9 / seconds);
-    left.stop();
-    right.stop();
 }
 
 #[test]

@@ -43,6 +43,9 @@ pub(super) enum Command {
     Capture { tunnel: TunnelId, sink: Sender<Vec<u8>> },
     /// End.
     Stop,
+    /// Die of a fault, to see what becomes of the others.
+    #[cfg(test)]
+    Panic,
 }
 
 /// The device of one tunnel.
@@ -220,6 +223,8 @@ impl Worker {
                 Command::Detach { tunnel } => self.detach(tunnel),
                 Command::Capture { tunnel, sink } => self.captures.add(tunnel, sink),
                 Command::Stop => return false,
+                #[cfg(test)]
+                Command::Panic => panic!("as a test asked"),
             }
         }
         true

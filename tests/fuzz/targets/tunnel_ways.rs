@@ -133,7 +133,7 @@ impl World {
     }
 
     fn receive(&mut self, mut bytes: Vec<u8>, segment: usize, tos: u8) {
-        let mut messages = [Received { bytes: &mut bytes, segment, path: self.path, tos }];
+        let mut messages = [Received { bytes: &mut bytes, segment, path: self.path, ifindex: 0, tos }];
         self.ingress.handle_batch(&self.table, &mut messages, &mut self.reports, NOW);
         self.ingress.for_each_write(&messages, |tunnel, vector| {
             assert_eq!(tunnel, TUNNEL);

@@ -89,6 +89,38 @@ fn taking_one_of_two_tunnels_down_by_command_refuses_nothing() {
 }
 
 #[test]
+fn an_address_behind_two_tunnels_has_its_host_route_in_one_that_carries() {
+    over_seeds(|seed| {
+        let mut world = twins(seed);
+        let first = held(&world);
+        let (outer, other) = if first == "one" { (OUTER_B, "two") } else { (SECOND_B, "one") };
+        world.net.cut(OUTER_A, outer, true);
+        world.run_until("the host route moved", seconds(45), |world| held(world) == other);
+        world.net.cut(OUTER_A, outer, false);
+        both(&mut world);
+        world.run_for(seconds(2));
+        assert_eq!(held(&world), other, "it moves only when it must");
+        // The neighbour in the tunnel that has it is taken out of the file: the other's needs it still.
+        let text = world.sites[A].file.clone();
+        let (head, tail) = text.split_once(&format!("[bgp.neighbor.{other}]")).unwrap();
+        let rest = tail.find("[bgp.neighbor.").map_or("", |at| &tail[at..]);
+        world.sites[A].file = format!("{head}{rest}");
+        world.command(A, Request::Reload);
+        world.run_for(seconds(2));
+        assert_eq!(held(&world), first);
+    });
+}
+
+/// The tunnel the address of both neighbours is in.
+fn held(world: &World) -> &'static str {
+    let hop = world.sites[A].kernel.our_hop("10.2.0.1/32").and_then(into);
+    let of = |name: &str| {
+        world.sites[A].tunnel_named(name).and_then(|tunnel| world.sites[A].kernel.tun_of(tunnel))
+    };
+    ["one", "two"].into_iter().find(|name| hop.is_some() && hop == of(name)).unwrap_or("none")
+}
+
+#[test]
 fn withdrawn_by_the_living_while_the_other_is_dead_it_is_refused() {
     over_seeds(|seed| {
         let mut world = twins(seed);

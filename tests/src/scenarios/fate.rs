@@ -5,7 +5,7 @@ use crate::sim::kernel::into;
 use crate::sim::seeds::pick;
 use crate::sim::site::Heard;
 use crate::sim::{Weather, over_seeds};
-use gateway::Hop;
+use gateway::{Departure, Hop};
 
 use super::pair::{
     A, B, LAN_A, LAN_B, OUTER_A, OUTER_B, established, link_a, link_b, milliseconds, seconds, up,
@@ -63,6 +63,33 @@ fn a_peer_killed_and_restarted_at_once_is_back_long_before_liveness_would_tell()
         assert_eq!(world.children(B).iter().filter(|child| child.state == "INSTALLED").count(), 1);
         world.finish_flow(flow);
         assert_eq!(world.flows[flow].in_clear, 0);
+        routes_agree(&mut world, A);
+        routes_agree(&mut world, B);
+    });
+}
+
+#[test]
+fn the_session_of_a_peer_that_restarted_is_ended_by_a_round_trip_and_not_by_a_timer() {
+    over_seeds(|seed| {
+        let mut world = established(seed, Weather::BREEZE, link_a(), link_b());
+        let wait = pick(&mut world.rng, (6_000, 40_000));
+        world.run_for(milliseconds(wait));
+        assert_eq!(world.session(B, "t").connections_dropped, 0);
+        let before = world.ike_sas(B);
+        world.kill(A);
+        world.start(A);
+        world.run_until("the peer is let in again", seconds(10), |world| {
+            world.ike_sas(B).first().is_some_and(|sa| sa.spi_initiator != before[0].spi_initiator)
+        });
+        // Its host resets what it does not know, once the first packet through the new SA gets there: looked at ten times a
+        // second, with a first packet that may come before the peer has its keys and then waits for TCP.
+        let gone = world.run_until("the old session is ended", milliseconds(1_000), |world| {
+            world.session(B, "t").connections_dropped == 1
+        });
+        assert!(gone <= milliseconds(1_000), "{gone:?}");
+        up(&mut world, seconds(4));
+        assert_eq!(world.session(B, "t").connections_dropped, 1, "and only that one");
+        world.run_for(seconds(20));
         routes_agree(&mut world, A);
         routes_agree(&mut world, B);
     });
@@ -134,7 +161,7 @@ fn a_stop_leaves_nothing_of_ours_in_the_kernel() {
         }
         world.sites[A].kernel.learned.clear();
         let before: Vec<_> = world.sites[A].kernel.routes.keys().copied().collect();
-        world.tell(A, Heard::Stop);
+        world.tell(A, Heard::Stop(Departure::Stop));
         world.run_until("it stops", seconds(4), |world| world.sites[A].gateway.is_none());
         let kernel = &world.sites[A].kernel;
         assert_eq!(kernel.ours().count(), 0, "{:?}", kernel.routes);

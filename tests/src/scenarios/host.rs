@@ -81,6 +81,8 @@ fn without_a_wan_it_says_so_and_comes_up_when_there_is_one() {
         world.start(A);
         world.run_for(seconds(30));
         assert_eq!(world.tunnel(A, "t").why.unwrap().code, "no-path");
+        // Until it is heard that there is a path again there is none.
+        world.sites[A].tampered = true;
         world.sites[A].kernel.ports.get_mut(&WAN).unwrap().link.up = true;
         world.news(A);
         up(&mut world, seconds(10));
@@ -136,5 +138,34 @@ fn a_peer_given_by_name_is_looked_up_again_when_it_moves() {
         up(&mut world, seconds(65));
         let pin = world.sites[A].kernel.our_hop("45.20.0.1/32");
         assert_eq!(pin.and_then(into), Some(WAN));
+    });
+}
+
+#[test]
+fn an_interface_someone_removed_is_made_anew_and_all_that_led_into_it_comes_back() {
+    over_seeds(|seed| {
+        let mut a = link_a();
+        a.routes = vec!["10.99.0.0/16".to_owned()];
+        let mut world = established(seed, Weather::BREEZE, a, link_b());
+        world.run_for(seconds(5));
+        let hop = world.sites[A].kernel.our_hop("10.99.0.0/16").unwrap();
+        let before = into(hop).unwrap();
+        // Until the news is there, what the kernel does is the remover's doing.
+        world.sites[A].tampered = true;
+        world.sites[A].kernel.remove_port(before);
+        world.news(A);
+        world.run_until("it is there again", seconds(2), |world| {
+            let hop = world.sites[A].kernel.our_hop("10.99.0.0/16").and_then(into);
+            hop.is_some_and(|index| index != before)
+        });
+        world.sites[A].tampered = false;
+        up(&mut world, seconds(30));
+        world.run_for(seconds(3));
+        let flow = world.flow(A, B, milliseconds(50));
+        world.run_for(seconds(2));
+        world.finish_flow(flow);
+        assert_eq!(world.flows[flow].lost(), 0);
+        assert!(world.flows[flow].arrived() > 0);
+        routes_agree(&mut world, A);
     });
 }

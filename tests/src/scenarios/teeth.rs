@@ -58,6 +58,6 @@ fn a_sequence_number_sent_twice_is_seen() {
         tos: 0,
         bytes: [[0, 0, 1, 0], [0, 0, 0, 7]].concat(),
     };
-    world.send(A, datagram.clone());
-    world.send(A, datagram);
+    world.send(A, datagram.clone(), 0);
+    world.send(A, datagram, 0);
 }

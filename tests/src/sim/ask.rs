@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use control::view::{BgpReceived, ChildSa, IkeSa, TunnelStatus};
+use control::view::{BgpReceived, BgpSummaryRow, ChildSa, IkeSa, TunnelStatus};
 use control::{Answer, Request};
 use gateway::RequestId;
 
@@ -53,6 +53,12 @@ impl World {
         let request = Request::BgpReceived { neighbor: neighbor.to_owned() };
         let Answer::BgpRoutes(page) = self.ask(site, request) else { panic!("no page") };
         page.routes
+    }
+
+    /// The line of a neighbour in the summary.
+    pub(crate) fn session(&mut self, site: usize, neighbor: &str) -> BgpSummaryRow {
+        let Answer::BgpSummary(page) = self.ask(site, Request::BgpSummary) else { panic!("no page") };
+        page.peers.into_iter().find(|row| row.name == neighbor).expect("the neighbour")
     }
 
     pub(crate) fn rekey(&mut self, site: usize, tunnel: &str, ike: bool, child: bool) {

@@ -37,12 +37,15 @@ pub(crate) fn table(table: &Table, gateway: Option<&Gateway>) {
     }
 }
 
-/// The path to a peer never leads into a tunnel, nor into nowhere.
-pub(crate) fn outer_path(world: &World, site: usize, datagram: &Datagram) {
+/// The path to a peer never leads into a tunnel, nor into nowhere while there is a way out. Is there one?
+pub(crate) fn outer_path(world: &World, site: usize, datagram: &Datagram, ifindex: u32) -> bool {
     let here = &world.sites[site];
-    let found = here.kernel.lookup(datagram.to.ip(), true);
-    let hop = found.map(|(_, hop)| hop);
-    assert_eq!(hop.and_then(into), Some(WAN), "{}: the path to {} is {found:?}", here.name, datagram.to);
+    let found = here.kernel.lookup_by(datagram.to.ip(), true, ifindex);
+    let hop = found.and_then(|(_, hop)| into(hop));
+    let nowhere = here.tampered || !here.kernel.has_way_out(datagram.to.ip());
+    let good = hop.map_or(nowhere, |hop| hop == WAN);
+    assert!(good, "{}: the path to {} is {found:?}", here.name, datagram.to);
+    hop.is_some()
 }
 
 /// No prefix that ever led into a tunnel leads out of the WAN link. Asked after every change of the kernel.
@@ -98,7 +101,7 @@ pub(crate) fn routes_agree(world: &mut World, site: usize) {
 /// Every route of ours in the kernel is wished for, or a batch is under way.
 pub(crate) fn routes_are_wished(world: &mut World, site: usize) {
     let here = &world.sites[site];
-    if here.gateway.is_none() || here.batches > 0 {
+    if here.gateway.is_none() || here.batches > 0 || here.moves {
         return;
     }
     let held: Vec<_> = here.kernel.ours().map(|(identity, _)| *identity).collect();

@@ -9,6 +9,7 @@ use tunnel::{
     Drops, Egress, Handled, Ingress, OuterPath, Received, Report, Reports, SendBatch, Table, Tick, TunnelId,
 };
 
+use super::kernel::WAN;
 use super::net::{Clothes, Datagram};
 
 const REPORTS: usize = 64;
@@ -68,9 +69,12 @@ impl Datapath {
     pub(crate) fn inward(&mut self, mut datagram: Datagram, now: Tick) -> Vec<(TunnelId, Vec<u8>)> {
         let path = match datagram.clothes {
             Clothes::Udp => OuterPath::Udp { local: datagram.to, remote: datagram.from },
-            Clothes::Esp => OuterPath::Esp { local: datagram.to.ip(), remote: datagram.from.ip() },
+            Clothes::Esp | Clothes::Plain => {
+                OuterPath::Esp { local: datagram.to.ip(), remote: datagram.from.ip() }
+            }
         };
-        let mut messages = [Received { bytes: &mut datagram.bytes, segment: 0, path, tos: datagram.tos }];
+        let (tos, bytes) = (datagram.tos, &mut datagram.bytes[..]);
+        let mut messages = [Received { bytes, segment: 0, path, ifindex: WAN, tos }];
         self.ingress.handle_batch(&self.table, &mut messages, &mut self.reports, now);
         let mut written = Vec::new();
         self.ingress.for_each_write(&messages, |tunnel, pieces| {

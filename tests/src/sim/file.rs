@@ -128,6 +128,9 @@ pub(crate) struct File {
     pub(crate) id: String,
     pub(crate) asn: u32,
     pub(crate) table: Option<u32>,
+    pub(crate) metric: Option<u32>,
+    /// `[log]` `level`.
+    pub(crate) level: Option<&'static str>,
     pub(crate) networks: Vec<String>,
     pub(crate) links: Vec<Link>,
     pub(crate) lists: String,
@@ -139,6 +142,8 @@ impl File {
             id: id.to_owned(),
             asn,
             table: None,
+            metric: None,
+            level: None,
             networks: vec![network.to_owned()],
             links: Vec::new(),
             lists: String::new(),
@@ -153,8 +158,13 @@ impl File {
     /// The TOML.
     pub(crate) fn text(&self) -> String {
         let networks: Vec<String> = self.networks.iter().map(|network| format!("\"{network}\"")).collect();
-        let table = self.table.map(|table| format!("[routes]\ntable = {table}\n\n")).unwrap_or_default();
-        let mut text = format!("[router]\nid = \"{}\"\nasn = {}\n\n{table}", self.id, self.asn);
+        let table = self.table.map(|table| format!("table = {table}\n")).unwrap_or_default();
+        let metric = self.metric.map(|metric| format!("metric = {metric}\n")).unwrap_or_default();
+        let level = self.level.map(|level| format!("[log]\nlevel = \"{level}\"\n")).unwrap_or_default();
+        let mut text = format!(
+            "[router]\nid = \"{}\"\nasn = {}\n\n[routes]\n{table}{metric}\n{level}\n",
+            self.id, self.asn
+        );
         for link in &self.links {
             text += &link.text();
         }

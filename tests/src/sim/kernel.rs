@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use gateway::{
-    Address, Applied, Change, Device, Hop, KernelView, Key, Link, Op, PROTOCOL, Rules, TunnelId, Underlay,
-    UnderlayRoute,
+    Address, Applied, Change, Device, Hop, KernelView, Key, Link, Op, PROTOCOL, Place, Rules, TunnelId,
+    Underlay, UnderlayRoute,
 };
 use inet::Prefix;
 
@@ -162,7 +162,7 @@ impl FakeKernel {
         index
     }
 
-    fn remove_port(&mut self, index: u32) {
+    pub(crate) fn remove_port(&mut self, index: u32) {
         self.touched = true;
         self.ports.remove(&index);
         self.addresses.retain(|held| held.ifindex != index);
@@ -211,8 +211,14 @@ impl FakeKernel {
 
     fn put(&mut self, identity: Identity, hop: Hop) -> Applied {
         if let Hop::Device { ifindex, .. } = hop {
-            if !self.ports.contains_key(&ifindex) {
+            let Some(port) = self.ports.get(&ifindex) else {
                 return Applied::Failed("No such device (os error 19)".to_owned());
+            };
+            if !port.link.up {
+                return Applied::Failed("Network is down (os error 100)".to_owned());
+            }
+            if source_of(hop).is_some_and(|source| !self.is_local(source)) {
+                return Applied::Failed("Invalid argument (os error 22)".to_owned());
             }
             if self.is_tun(ifindex) {
                 self.learned.insert(identity.prefix);
@@ -228,6 +234,39 @@ impl FakeKernel {
         self.routes.insert(Identity { table: MAIN, prefix, metric }, Held { protocol: STATIC, hop });
     }
 
+    /// An address goes, and without a word every route that has it for its source.
+    pub(crate) fn lose_address(&mut self, address: IpAddr) {
+        self.touched = true;
+        self.addresses.retain(|held| held.address != address);
+        self.routes.retain(|_, held| source_of(held.hop) != Some(address));
+    }
+
+    /// It comes back, a /24.
+    pub(crate) fn gain_address(&mut self, ifindex: u32, address: IpAddr) {
+        self.touched = true;
+        self.add_address(ifindex, address, 24);
+    }
+
+    /// A link is taken down, and without a word every route out of it goes; or it comes up, without them.
+    pub(crate) fn set_up(&mut self, ifindex: u32, up: bool) {
+        self.touched = true;
+        self.ports.get_mut(&ifindex).unwrap().link.up = up;
+        if !up {
+            self.routes.retain(|_, held| into(held.hop) != Some(ifindex));
+        }
+    }
+
+    /// Somebody takes a route of his own away.
+    pub(crate) fn take_foreign(&mut self, prefix: &str) -> Option<(u32, Hop)> {
+        self.touched = true;
+        let prefix: Prefix = prefix.parse().unwrap();
+        let of_others =
+            |(identity, held): &(&Identity, &Held)| identity.prefix == prefix && held.protocol != PROTOCOL;
+        let found = self.routes.iter().find(of_others).map(|(identity, held)| (*identity, held.hop))?;
+        self.routes.remove(&found.0);
+        Some((found.0.metric, found.1))
+    }
+
     /// Takes a route out without a word.
     pub(crate) fn drop_silently(&mut self, prefix: Prefix) -> bool {
         let before = self.routes.len();
@@ -237,23 +276,40 @@ impl FakeKernel {
 
     /// Where a packet goes. `marked` packets are ours, outer ones, where we have a table of our own.
     pub(crate) fn lookup(&self, to: IpAddr, marked: bool) -> Option<(Prefix, Hop)> {
+        self.lookup_by(to, marked, 0)
+    }
+
+    /// The same for a packet whose sender chose the interface; 0: it did not.
+    pub(crate) fn lookup_by(&self, to: IpAddr, marked: bool, ifindex: u32) -> Option<(Prefix, Hop)> {
         match self.rules {
             Some((table, _)) if !marked => self
-                .best(MAIN, to)
+                .best(MAIN, to, ifindex)
                 .filter(|(prefix, _)| !prefix.is_empty())
-                .or_else(|| self.best(table, to))
-                .or_else(|| self.best(MAIN, to)),
-            Some(_) | None => self.best(MAIN, to),
+                .or_else(|| self.best(table, to, ifindex))
+                .or_else(|| self.best(MAIN, to, ifindex)),
+            Some(_) | None => self.best(MAIN, to, ifindex),
         }
     }
 
-    fn best(&self, table: u32, to: IpAddr) -> Option<(Prefix, Hop)> {
+    /// Does a route of someone else lead there, out of the WAN link?
+    pub(crate) fn has_way_out(&self, to: IpAddr) -> bool {
+        self.ports[&WAN].link.up
+            && self.routes.iter().any(|(identity, held)| {
+                held.protocol != PROTOCOL && identity.prefix.contains(to) && into(held.hop) == Some(WAN)
+            })
+    }
+
+    fn best(&self, table: u32, to: IpAddr, ifindex: u32) -> Option<(Prefix, Hop)> {
         let up =
             |hop: Hop| into(hop).is_none_or(|index| self.ports.get(&index).is_some_and(|port| port.link.up));
         self.routes
             .iter()
             .filter(|(identity, held)| {
-                identity.table == table && identity.prefix.contains(to) && up(held.hop)
+                identity.table == table
+                    && identity.prefix.contains(to)
+                    && up(held.hop)
+                    // A route that refuses does so whatever interface was chosen.
+                    && (ifindex == 0 || into(held.hop).is_none_or(|by| by == ifindex))
             })
             .min_by_key(|(identity, _)| (std::cmp::Reverse(identity.prefix.len()), identity.metric))
             .map(|(identity, held)| (identity.prefix, held.hop))
@@ -299,12 +355,24 @@ impl FakeKernel {
                 links: self.ports.iter().map(|(index, port)| (*index, port.link.clone())).collect(),
                 addresses: self.addresses.clone(),
                 routes: routes.collect(),
+                unread: Vec::new(),
             },
             ours: self
                 .ours()
-                .map(|(identity, hop)| (Key { table: identity.table, prefix: identity.prefix }, hop))
+                .map(|(identity, hop)| {
+                    let Identity { table, prefix, metric } = *identity;
+                    (Place { key: Key { table, prefix }, metric }, hop)
+                })
                 .collect(),
         }
+    }
+}
+
+/// The preferred source of a route.
+fn source_of(hop: Hop) -> Option<IpAddr> {
+    match hop {
+        Hop::Device { source, .. } => source,
+        Hop::Unreachable | Hop::Prohibit => None,
     }
 }
 
@@ -312,6 +380,6 @@ impl FakeKernel {
 pub(crate) fn into(hop: Hop) -> Option<u32> {
     match hop {
         Hop::Device { ifindex, .. } => Some(ifindex),
-        Hop::Unreachable => None,
+        Hop::Unreachable | Hop::Prohibit => None,
     }
 }

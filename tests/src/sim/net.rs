@@ -19,6 +19,8 @@ pub(crate) enum Clothes {
     Udp,
     /// IP protocol 50; the ports are 0.
     Esp,
+    /// Any other packet, whole; the ports are 0.
+    Plain,
 }
 
 /// An outer packet.
@@ -35,12 +37,18 @@ pub(crate) struct Datagram {
 impl Datagram {
     /// Octets on the wire, IP header and all.
     fn length(&self) -> usize {
-        let udp = if self.clothes == Clothes::Udp { UDP_HEADER } else { 0 };
-        IP_HEADER + udp + self.bytes.len()
+        match self.clothes {
+            Clothes::Udp => IP_HEADER + UDP_HEADER + self.bytes.len(),
+            Clothes::Esp => IP_HEADER + self.bytes.len(),
+            Clothes::Plain => self.bytes.len(),
+        }
     }
 
     /// SPI and sequence number, where it is ESP.
     pub(crate) fn esp(&self) -> Option<(u32, u32)> {
+        if self.clothes == Clothes::Plain {
+            return None;
+        }
         if self.clothes == Clothes::Udp && (self.from.port() == 500 || self.to.port() == 500) {
             return None;
         }
@@ -98,7 +106,7 @@ impl Nat {
     }
 
     fn outward(&mut self, datagram: &mut Datagram, now: Instant) -> bool {
-        if datagram.clothes == Clothes::Esp {
+        if datagram.clothes != Clothes::Udp {
             return false;
         }
         let forgets = self.forgets;

@@ -9,6 +9,7 @@ use rand_core::RngCore;
 
 use super::check;
 use super::file;
+use super::kernel::WAN;
 use super::net::{Clothes, Datagram};
 use super::seeds::pick;
 use super::site::Heard;
@@ -43,8 +44,9 @@ impl World {
     /// What TCP and the datapath have to say; TCP's packets leave.
     fn drain_host(&mut self, site: usize) {
         while let Some((tunnel, packet)) = self.sites[site].tcp.out.pop_front() {
-            if let Some(tunnel) = tunnel {
-                self.enter_tunnel(site, tunnel, &packet);
+            match tunnel {
+                Some(tunnel) => self.enter_tunnel(site, tunnel, &packet),
+                None => self.send_plain(site, &packet),
             }
         }
         let here = &mut self.sites[site];
@@ -61,7 +63,7 @@ impl World {
         let here = &mut self.sites[site];
         let Some(gateway) = here.gateway.as_mut() else { return };
         let input = match &heard {
-            Heard::Ike { path, bytes } => Input::Ike { path: *path, bytes },
+            Heard::Ike { path, bytes } => Input::Ike { path: *path, ifindex: WAN, bytes },
             Heard::Tcp(TcpEvent::Received { conn, bytes }) => {
                 Input::Stream(Stream::Received { conn: *conn, bytes })
             }
@@ -76,7 +78,8 @@ impl World {
                     Heard::PathMtu { remote, mtu } => Input::PathMtu { remote, mtu },
                     Heard::Request(id, request) => Input::Request(id, request),
                     Heard::Reload(id) => Input::Reload(id, file::load(&here.file).map(Box::new)),
-                    Heard::Stop => Input::Stop,
+                    Heard::Rules => Input::RulesApplied(Ok(())),
+                    Heard::Stop(how) => Input::Stop(how),
                     Heard::Tcp(event) => {
                         let accepted = match &event {
                             TcpEvent::Accepted { key, .. } => Some((*key, gateway.next_conn())),
@@ -108,7 +111,7 @@ impl World {
 
     fn perform(&mut self, site: usize, effect: Effect) {
         match effect {
-            Effect::SendIke(transmit) => self.send_ike(site, &transmit),
+            Effect::SendIke { message, ifindex } => self.send_ike(site, &message, ifindex),
             Effect::Work(id, work) => {
                 self.sites[site].works += 1;
                 let at = self.now + Duration::from_micros(pick(&mut self.rng, WORK));
@@ -129,6 +132,8 @@ impl World {
             }
             Effect::Rules(rules) => self.host(site, Command::Rules(rules)),
             Effect::ReadKernel => self.host(site, Command::Read),
+            Effect::Mark(mark) => self.sites[site].mark = mark,
+            Effect::Logging(log) => self.sites[site].log = Some(log),
             Effect::Stream(op) => self.stream(site, op),
             Effect::Answer(id, answer) => {
                 self.sites[site].answers.insert(id, answer);
@@ -138,7 +143,7 @@ impl World {
             Effect::Log(line) => {
                 let tunnel = line.tunnel.as_deref().unwrap_or_default().to_owned();
                 let loud = if line.level == Level::Warn { "WARN " } else { "" };
-                let spi = line.spi.map(|spi| format!(" {spi:08x}")).unwrap_or_default();
+                let spi = line.spi.map(|spi| format!(" {spi}")).unwrap_or_default();
                 self.note(site, &format!("{loud}{tunnel}{spi}: {}", line.text));
             }
             Effect::Stopped => {
@@ -149,7 +154,7 @@ impl World {
         }
     }
 
-    fn send_ike(&mut self, site: usize, transmit: &Transmit) {
+    fn send_ike(&mut self, site: usize, transmit: &Transmit, ifindex: u32) {
         let path = transmit.path;
         let mut bytes = Vec::new();
         if path.local.port() == MARKED_PORT && !transmit.keepalive {
@@ -164,7 +169,7 @@ impl World {
             tos: 0,
             bytes,
         };
-        self.send(site, datagram);
+        self.send(site, datagram, ifindex);
     }
 
     /// Gives the host thread something to do: one thing after the other.
@@ -214,6 +219,7 @@ impl World {
             }
             Begun::Told(Told::Device(tunnel, outcome)) => Heard::Device { tunnel, outcome },
             Begun::Told(Told::Kernel(view)) => Heard::Kernel(view),
+            Begun::Told(Told::Rules) => Heard::Rules,
             Begun::Told(Told::Applied(applied)) => {
                 self.sites[site].batches -= 1;
                 self.tell(site, Heard::Applied(applied));
@@ -239,7 +245,7 @@ impl World {
             }
             Command::Rules(rules) => {
                 kernel.rules(rules);
-                None
+                Some(Told::Rules)
             }
             Command::Read => Some(Told::Kernel(kernel.view())),
         }
@@ -279,12 +285,12 @@ impl World {
     pub(crate) fn tcp_arrives(
         &mut self,
         site: usize,
-        tunnel: TunnelId,
+        tunnel: Option<TunnelId>,
         ends: (SocketAddrV4, SocketAddrV4),
         segment: &super::packet::Segment,
     ) {
         let (isn, now) = (self.rng.next_u32(), self.now);
-        self.sites[site].tcp.receive(Some(tunnel), ends, segment, isn, now);
+        self.sites[site].tcp.receive(tunnel, ends, segment, isn, now);
     }
 
     /// An address of this host's own.

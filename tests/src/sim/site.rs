@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use control::{Answer, Request};
-use gateway::{Applied, Gateway, KernelView, Path, RequestId, TunnelId};
+use gateway::{Applied, Departure, Gateway, KernelView, Path, RequestId, TunnelId};
 use ike::{WorkId, WorkOutcome};
 use inet::Prefix;
 use tunnel::{Report, Tick};
@@ -27,7 +27,8 @@ pub(crate) enum Heard {
     Tcp(TcpEvent),
     Request(RequestId, Request),
     Reload(Option<RequestId>),
-    Stop,
+    Rules,
+    Stop(Departure),
     Time,
 }
 
@@ -66,6 +67,12 @@ pub(crate) struct Site {
     pub(crate) unheard: u64,
     /// A fault was put into the kernel: what is routed wrongly now is not the gateway's doing.
     pub(crate) tampered: bool,
+    /// The file moves the routes: for a while the old ones stand beside the new.
+    pub(crate) moves: bool,
+    /// What outer packets carry, once a reload changed it.
+    pub(crate) mark: Option<u32>,
+    /// How the log is written, once a reload changed it.
+    pub(crate) log: Option<config::Log>,
 }
 
 impl Site {
@@ -94,6 +101,9 @@ impl Site {
             names: BTreeMap::new(),
             unheard: 0,
             tampered: false,
+            moves: false,
+            mark: None,
+            log: None,
         }
     }
 

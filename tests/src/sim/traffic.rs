@@ -137,7 +137,7 @@ impl World {
         let tick = self.sites[site].tick(self.now);
         let out = self.sites[site].datapath.outward(tunnel, packet, tick);
         for datagram in out.datagrams {
-            self.send(site, datagram);
+            self.send(site, datagram, 0);
         }
         for (tunnel, reply) in out.replies {
             self.answer_too_big(packet, &reply);
@@ -164,7 +164,7 @@ impl World {
         let own = self.is_local(site, *packet.to.ip());
         match packet.content {
             Content::Tcp(segment) if own => {
-                self.tcp_arrives(site, tunnel, (packet.to, packet.from), &segment)
+                self.tcp_arrives(site, Some(tunnel), (packet.to, packet.from), &segment)
             }
             Content::Udp(_) if self.sites[site].lan_prefix().contains((*packet.to.ip()).into()) => {
                 self.arrive_flow(bytes);

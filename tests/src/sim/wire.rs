@@ -6,7 +6,9 @@ use std::time::Duration;
 use gateway::Path;
 
 use super::check;
+use super::kernel::{WAN, into};
 use super::net::{Clothes, Datagram, Fate};
+use super::packet::{self, Content, Packet};
 use super::seeds::pick;
 use super::site::Heard;
 use super::world::{Begun, Happening, World};
@@ -17,9 +19,12 @@ const ENCAPSULATION_PORT: u16 = 4500;
 const ICMP: (u64, u64) = (2_000, 30_000);
 
 impl World {
-    /// A site's socket sends: the kernel chooses the way, as it does for every packet.
-    pub(crate) fn send(&mut self, site: usize, datagram: Datagram) {
-        check::outer_path(self, site, &datagram);
+    /// A site's socket sends: the kernel chooses the way, as it does for every packet, among those by `ifindex` unless
+    /// that is 0. Where there is none the packet is gone.
+    pub(crate) fn send(&mut self, site: usize, datagram: Datagram, ifindex: u32) {
+        if !check::outer_path(self, site, &datagram, ifindex) {
+            return;
+        }
         self.mark(site, &datagram.bytes);
         let remote = datagram.to.ip();
         match self.net.send(site, datagram, &mut self.rng, self.now) {
@@ -33,6 +38,31 @@ impl World {
                 let at = self.now + Duration::from_micros(pick(&mut self.rng, ICMP));
                 self.begin(at, site, Begun::PathMtu { remote, mtu: mtu.into() });
             }
+        }
+    }
+
+    /// A packet of this host's own that enters no tunnel: only the WAN leads anywhere.
+    pub(crate) fn send_plain(&mut self, site: usize, packet: &[u8]) {
+        let Some(Packet { from, to, .. }) = packet::parse(packet) else { return };
+        let found = self.sites[site].kernel.lookup((*to.ip()).into(), false);
+        if found.and_then(|(_, hop)| into(hop)) != Some(WAN) {
+            return;
+        }
+        let (from, to) = (SocketAddr::new((*from.ip()).into(), 0), SocketAddr::new((*to.ip()).into(), 0));
+        let clothes = Clothes::Plain;
+        let datagram = Datagram { from, to, clothes, dont_fragment: true, tos: 0, bytes: packet.to_vec() };
+        if let Fate::Arrives(datagram, times) = self.net.send(site, datagram, &mut self.rng, self.now) {
+            for time in times {
+                self.later(time, Happening::Arrive(datagram.clone()));
+            }
+        }
+    }
+
+    fn plain_arrives(&mut self, site: usize, bytes: &[u8]) {
+        let Some(Packet { from, to, content }) = packet::parse(bytes) else { return };
+        if let Content::Tcp(segment) = content {
+            self.tcp_arrives(site, None, (to, from), &segment);
+            self.turn(site);
         }
     }
 
@@ -64,6 +94,7 @@ impl World {
                 }
                 self.turn(site);
             }
+            (Clothes::Plain, _) => self.plain_arrives(site, &datagram.bytes),
             (Clothes::Udp, _) => {}
         }
     }

@@ -57,6 +57,7 @@ pub(crate) enum Told {
     Device(TunnelId, Result<u32, String>),
     Applied(Vec<Applied>),
     Kernel(KernelView),
+    Rules,
 }
 
 /// Everything there is.

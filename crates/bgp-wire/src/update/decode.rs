@@ -48,9 +48,10 @@ impl Update {
             as4::merge(&mut draft);
         }
         check_mandatory(&mut draft, !fields.nlri.is_empty(), context);
-        if draft.faults.iter().any(|fault| fault.action == Action::Withdraw) && !named {
-            // With no reachable NLRI there is nothing to withdraw, and the NLRI meant may be what was
-            // lost: "session reset" (RFC 7606 section 5.2).
+        let withdraw = draft.faults.iter().any(|fault| fault.action == Action::Withdraw);
+        if withdraw && !named && draft.others {
+            // With no reachable NLRI there is nothing to withdraw, and "path attributes other than
+            // MP_UNREACH_NLRI" say that some was meant: "session reset" (RFC 7606 section 5.2).
             return Err(NotificationCode::MALFORMED_ATTRIBUTE_LIST.into());
         }
         update.assemble(draft, reachable);
@@ -114,6 +115,7 @@ fn scan(attributes: &[u8], context: &Context) -> Draft {
     while !reader.is_empty() {
         match header(&mut reader) {
             Ok((flags, kind, value)) => {
+                draft.others |= kind != AttributeType::MP_UNREACH_NLRI;
                 let repeated =
                     seen.get_mut(usize::from(kind.0)).is_some_and(|slot| std::mem::replace(slot, true));
                 take(&mut draft, flags, kind, value, repeated, context);
@@ -145,6 +147,7 @@ fn overrun(draft: &mut Draft, kind: AttributeType) {
     if matches!(kind, AttributeType::MP_REACH_NLRI | AttributeType::MP_UNREACH_NLRI) {
         draft.reset = Some(NotificationCode::MALFORMED_ATTRIBUTE_LIST.into());
     } else {
+        draft.others = true;
         draft.fault(kind, FaultKind::Overrun, Action::Withdraw);
     }
 }
@@ -187,9 +190,7 @@ fn unknown(draft: &mut Draft, flags: u8, kind: AttributeType, value: &[u8]) {
     if flags & OPTIONAL == 0 {
         draft.fault(kind, FaultKind::UnknownWellKnown, Action::Withdraw);
     } else if flags & TRANSITIVE != 0 {
-        let attribute = UnknownAttribute { kind, partial: flags & PARTIAL != 0, value: value.to_vec() };
-        let at = draft.unknown.partition_point(|other| other.kind < kind);
-        draft.unknown.insert(at, attribute);
+        draft.pass_on(UnknownAttribute { kind, partial: flags & PARTIAL != 0, value: value.to_vec() });
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Draft {
     pub(super) mp_unreach: Option<(Family, Vec<Prefix>)>,
     /// An MP_REACH_NLRI was there that named prefixes, of whatever family.
     pub(super) mp_reach_named: bool,
+    /// Any attribute but MP_UNREACH_NLRI was there.
+    pub(super) others: bool,
     pub(super) faults: Vec<Fault>,
     pub(super) reset: Option<Notification>,
 }
@@ -52,6 +54,12 @@ impl Draft {
         if !self.faults.contains(&fault) {
             self.faults.push(fault);
         }
+    }
+
+    /// Keeps an attribute to be passed on, in its place of the order.
+    pub(super) fn pass_on(&mut self, attribute: UnknownAttribute) {
+        let at = self.unknown.partition_point(|other| other.kind < attribute.kind);
+        self.unknown.insert(at, attribute);
     }
 
     /// The attributes of a route with this next hop; `None` while a mandatory one is missing.

@@ -75,7 +75,7 @@ pub(super) fn row(kind: AttributeType) -> Option<Row> {
         }
         AttributeType::LARGE_COMMUNITY => transitive(large_communities),
         AttributeType::ONLY_TO_CUSTOMER => transitive(only_to_customer),
-        AttributeType::PREFIX_SID => Row { optional: true, transitive: true, on_flags: Discard, read: None },
+        AttributeType::PREFIX_SID => Row { on_flags: Discard, ..transitive(prefix_sid) },
         _ => return None,
     })
 }
@@ -243,11 +243,39 @@ fn extended_communities(draft: &mut Draft, value: &[u8], _: &Context) -> Result<
 /// RFC 7606 section 7.15; the value is passed on unread.
 fn ipv6_extended_communities(draft: &mut Draft, value: &[u8], _: &Context) -> Result<(), Refusal> {
     list(value, |_: [u8; 20]| ())?;
-    draft.unknown.push(crate::UnknownAttribute {
-        kind: AttributeType::IPV6_EXTENDED_COMMUNITIES,
-        partial: false,
-        value: value.to_vec(),
-    });
+    pass_on(draft, AttributeType::IPV6_EXTENDED_COMMUNITIES, value);
+    Ok(())
+}
+
+/// Sound, and of no use here.
+fn pass_on(draft: &mut Draft, kind: AttributeType, value: &[u8]) {
+    draft.pass_on(crate::UnknownAttribute { kind, partial: false, value: value.to_vec() });
+}
+
+/// RFC 8669 sections 3 and 6: a list of TLVs, those of unknown types kept; passed on if it is sound.
+fn prefix_sid(draft: &mut Draft, value: &[u8], _: &Context) -> Result<(), Refusal> {
+    /// Seven octets: reserved, flags, label index.
+    const LABEL_INDEX: u8 = 1;
+    /// Flags of two octets, then ranges of six.
+    const ORIGINATOR_SRGB: u8 = 3;
+    let mut reader = Reader::new(value);
+    if reader.is_empty() {
+        return Err(length_fault(Discard));
+    }
+    while !reader.is_empty() {
+        let header = reader.u8().zip(reader.u16());
+        let tlv = header.and_then(|(kind, length)| Some((kind, reader.take(usize::from(length))?)));
+        let (kind, body) = tlv.ok_or(Refusal::Fault(FaultKind::Value, Discard))?;
+        let sound = match kind {
+            LABEL_INDEX => body.len() == 7,
+            ORIGINATOR_SRGB => body.len() >= 8 && (body.len() - 2).is_multiple_of(6),
+            _ => true,
+        };
+        if !sound {
+            return Err(length_fault(Discard));
+        }
+    }
+    pass_on(draft, AttributeType::PREFIX_SID, value);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::collision::Identities;
 use crate::connection::{Connection, Direction, Stage};
 use crate::event::{Alarm, ConnId, Event, ResetCause, Way};
 use crate::neighbor::Neighbor;
-use crate::open::Negotiated;
+use crate::open::{Negotiated, kept_forwarding};
 use crate::session::Session;
 use crate::timer::{LARGE_HOLD, PROBE_TIME, TWIN_TIME};
 
@@ -63,11 +63,15 @@ impl Speaker {
         let overdue = now >= *decide_at;
         if let Some(session) = neighbor.session.as_ref().filter(|session| session.conn != conn) {
             let twin = session.since + TWIN_TIME > *since;
-            let heard = neighbor.connections.get(&session.conn).is_some_and(|old| old.last_read > *since);
+            let old = neighbor.connections.get(&session.conn);
+            let heard = old.is_some_and(|old| old.last_read > *since);
+            // Its gateway came again without memory, and now so does its speaker: nothing is left to ask.
+            let forgotten = old.is_some_and(|old| old.prove_by.is_some());
             return match (held.direction, we_decide) {
                 (Direction::Outgoing, _) => Ruling::Lose,
                 // Our side does not decide: the peer's KEEPALIVE, or its close, will.
                 (Direction::Incoming, false) => Ruling::Keep(Vec::new()),
+                (Direction::Incoming, true) if forgotten => Ruling::Keep(vec![session.conn]),
                 (Direction::Incoming, true) if twin || heard => Ruling::Lose,
                 (Direction::Incoming, true) if overdue => Ruling::Keep(vec![session.conn]),
                 (Direction::Incoming, true) if *decide_at > *since + PROBE_TIME => {
@@ -140,21 +144,26 @@ impl Speaker {
         }
         let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
         let address = neighbor.config.address;
-        let kind = neighbor.config.kind();
+        let (kind, weight) = (neighbor.config.kind(), neighbor.config.weight);
         let Some(connection) = neighbor.connections.get_mut(&conn) else { return };
         let Stage::OpenConfirm(opened) = std::mem::replace(&mut connection.stage, Stage::OpenSent) else {
             return;
         };
         let Negotiated { router_id, asn, context, enhanced_refresh, hold, .. } = opened.negotiated;
+        let forwarding = kept_forwarding(&opened.open);
         connection.stage = Stage::Established(opened);
         connection.hold_at = hold.map(|hold| now + hold);
-        let peer = Peer { id, kind, asn, router_id, address };
+        let peer = Peer { id, kind, asn, router_id, address, weight };
         let out = AdjRibOut::new(neighbor.config.max_prefix_out);
         neighbor.session = Some(Session::new(conn, peer, context, enhanced_refresh, out, now));
+        let kept = neighbor.retained.take().map(|_| forwarding);
         neighbor.counters.established += 1;
         neighbor.failed_dials = 0;
         neighbor.retry_at = None;
         self.touched.insert(id);
+        if let Some(kept) = kept {
+            self.take_back(id, kept, now);
+        }
         self.rebuild_guard(now);
         self.export_all(id);
         self.say_denied(id);

@@ -8,8 +8,9 @@ use bgp_wire::{Notification, NotificationCode};
 
 use super::Speaker;
 use crate::config::{Change, Field, NeighborConfig};
-use crate::event::ResetCause;
-use crate::neighbor::{Gate, Hold, Neighbor};
+use crate::event::{ConnId, ResetCause};
+use crate::neighbor::{Gate, Neighbor};
+use crate::timer::CHALLENGE_TIME;
 
 /// How a neighbour is to be cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +51,7 @@ impl Speaker {
         let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
         if neighbor.gate != Gate::Up {
             neighbor.gate = Gate::Up;
-            // A new tunnel is a new beginning: what went wrong through the old one says nothing of it.
-            neighbor.failed_dials = 0;
-            neighbor.errors = 0;
-            neighbor.retry_at = None;
-            neighbor.hold = neighbor.hold.filter(|hold| matches!(hold, Hold::PrefixLimit(_)));
+            neighbor.fresh_start();
             self.touched.insert(id);
         }
         self.settle(now);
@@ -69,6 +66,34 @@ impl Speaker {
         }
         neighbor.gate = Gate::Down(reason.into());
         self.end_all(id, &ResetCause::TransportDown(reason.into()), now);
+        self.settle(now);
+    }
+
+    /// The gateway behind the neighbour's tunnel came again and remembers nothing, as after a crash; the tunnel is up
+    /// anew. Whether the speaker behind it went too nobody says, so an established session is challenged: a KEEPALIVE,
+    /// which a host without the connection resets at once, and a ROUTE-REFRESH where the peer takes one, which a speaker
+    /// answers. Whatever is read keeps it; it ends with a reset, with the peer's own new connection, or after
+    /// [`CHALLENGE_TIME`]. Attempts at a session begin anew.
+    pub fn peer_restarted(&mut self, id: NeighborId, now: Instant) {
+        let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
+        neighbor.fresh_start();
+        let attempts: Vec<ConnId> =
+            neighbor.connections.iter().filter(|(_, c)| !c.is_established()).map(|(conn, _)| *conn).collect();
+        if let Some(session) = &mut neighbor.session
+            && let Some(connection) = neighbor.connections.get_mut(&session.conn)
+        {
+            connection.output.keepalive_due = true;
+            connection.prove_by = Some(now + CHALLENGE_TIME);
+            if connection.negotiated().is_some_and(|negotiated| negotiated.refresh) {
+                session.asking = session.context.families;
+            }
+        }
+        for conn in attempts {
+            self.drop_quietly(id, conn);
+        }
+        self.drop_retained(id);
+        self.abort_dial(id);
+        self.touched.insert(id);
         self.settle(now);
     }
 
@@ -130,6 +155,7 @@ impl Speaker {
         if let Some(session) = &mut neighbor.session {
             session.out.set_limit(neighbor.config.max_prefix_out);
         }
+        self.weigh(id, now);
         self.import_all(id, now);
         self.export_all(id);
         let conn = self.neighbors.get(&id).and_then(|neighbor| neighbor.session.as_ref()).map(|s| s.conn);

@@ -21,6 +21,8 @@ impl Speaker {
             return;
         }
         if neighbor.dialling.is_some() {
+            // The end of this dial says when the next one is; another time now would be due and never served.
+            neighbor.retry_at = None;
             return;
         }
         let jitter = &mut self.jitter;
@@ -115,6 +117,8 @@ impl Speaker {
             hold_at: Some(now + LARGE_HOLD),
             last_read: now,
             last_write: now,
+            last_update: None,
+            prove_by: None,
         };
         neighbor.connections.insert(conn, connection);
         self.owners.insert(conn, id);

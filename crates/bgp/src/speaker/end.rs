@@ -9,15 +9,19 @@ use inet::Prefix;
 use super::Speaker;
 use crate::connection::Connection;
 use crate::event::{ConnId, Effect, Event, ResetCause};
-use crate::neighbor::Hold;
+use crate::neighbor::{Hold, Retained};
+use crate::open::survives;
 
 impl Speaker {
     /// Ends a connection: tells the peer if it is we who end it, takes its routes out, and decides what the
     /// neighbour does next.
     pub(super) fn end(&mut self, id: NeighborId, conn: ConnId, cause: ResetCause, now: Instant) {
-        let Some(connection) = self.take_connection(id, conn) else { return };
-        self.say_goodbye(id, conn, connection, &cause);
-        let ended = self.end_session(id, conn, now);
+        let Some(mut connection) = self.take_connection(id, conn) else { return };
+        // A host that knows nothing of the connection resets it: no error of a session.
+        let unproven = connection.prove_by.is_some();
+        let cause = if cause == ResetCause::Closed && unproven { ResetCause::PeerRestarted } else { cause };
+        self.say_goodbye(id, conn, &mut connection, &cause);
+        let ended = self.end_session(id, conn, &connection, &cause, now);
         let (established_for, lost) = ended.map_or((None, Vec::new()), |(span, lost)| (Some(span), lost));
         let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
         let collision = is_collision(&cause);
@@ -33,9 +37,10 @@ impl Speaker {
         self.event(Event::Reset { neighbor: id, established: established_for.is_some(), cause, lost });
     }
 
-    /// Ends all connections and any dial.
+    /// Ends all connections and any dial, and what is kept of a session before.
     pub(super) fn end_all(&mut self, id: NeighborId, cause: &ResetCause, now: Instant) {
         self.abort_dial(id);
+        self.drop_retained(id);
         self.touched.insert(id);
         let Some(neighbor) = self.neighbors.get(&id) else { return };
         // An established one last: its end is the one to be shown.
@@ -64,7 +69,7 @@ impl Speaker {
     }
 
     /// Our NOTIFICATION, behind whatever was never handed out, and the close.
-    fn say_goodbye(&mut self, id: NeighborId, conn: ConnId, mut connection: Connection, cause: &ResetCause) {
+    fn say_goodbye(&mut self, id: NeighborId, conn: ConnId, connection: &mut Connection, cause: &ResetCause) {
         match cause {
             ResetCause::Sent(notification) => {
                 if let Some(neighbor) = self.neighbors.get_mut(&id) {
@@ -75,19 +80,42 @@ impl Speaker {
                 self.effects.push_back(Effect::Write { conn, bytes });
                 self.effects.push_back(Effect::Close { conn, drain: true });
             }
-            ResetCause::Received(_) | ResetCause::TransportDown(_) | ResetCause::Replaced => {
+            ResetCause::Received(_)
+            | ResetCause::TransportDown(_)
+            | ResetCause::Replaced
+            | ResetCause::PeerRestarted => {
                 self.effects.push_back(Effect::Close { conn, drain: false });
             }
             ResetCause::Closed | ResetCause::ConnectFailed(_) => {}
         }
     }
 
-    /// If the connection carried the session: its routes go now. Answers how long it was established, and which they were.
-    fn end_session(&mut self, id: NeighborId, conn: ConnId, now: Instant) -> Option<(Duration, Vec<Prefix>)> {
+    /// If the connection carried the session: its routes go now, but for those of a peer that said it would go on forwarding.
+    /// Answers how long it was established, and which routes went.
+    fn end_session(
+        &mut self,
+        id: NeighborId,
+        conn: ConnId,
+        connection: &Connection,
+        cause: &ResetCause,
+        now: Instant,
+    ) -> Option<(Duration, Vec<Prefix>)> {
         let neighbor = self.neighbors.get_mut(&id)?;
         let session = neighbor.session.take_if(|session| session.conn == conn)?;
         neighbor.counters.dropped += 1;
-        let gone = neighbor.adj_in.clear();
+        // Only "termination of the TCP session" without a NOTIFICATION is a restart (RFC 4724 section 4.2).
+        let restarts = matches!(cause, ResetCause::Closed | ResetCause::Replaced);
+        let offered = connection.opened().filter(|_| restarts && !neighbor.bare);
+        let gone = match offered.and_then(|opened| survives(&opened.open, session.context.families)) {
+            Some((families, time)) => {
+                let (peer, local) = (session.peer, connection.local.ip());
+                let gone = neighbor.adj_in.keep_stale(families);
+                let kept = !neighbor.adj_in.is_empty();
+                neighbor.retained = kept.then_some(Retained { peer, local, until: now + time });
+                gone
+            }
+            None => neighbor.adj_in.clear(),
+        };
         let changes = self.loc.withdraw_all(id, &gone);
         self.propagate(changes);
         Some((now.saturating_duration_since(session.since), gone))
@@ -104,7 +132,7 @@ impl Speaker {
         let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
         let jitter = &mut self.jitter;
         match cause {
-            ResetCause::TransportDown(_) | ResetCause::Replaced => {}
+            ResetCause::TransportDown(_) | ResetCause::Replaced | ResetCause::PeerRestarted => {}
             ResetCause::Sent(sent) if is_by_operator(sent) => {}
             ResetCause::Sent(sent) if sent.code == NotificationCode::MAX_PREFIXES => {
                 neighbor.hold =
@@ -113,8 +141,11 @@ impl Speaker {
             ResetCause::Received(received) if refuses_capabilities(received) && !neighbor.bare => {
                 neighbor.bare = true;
             }
-            // The peer was there and closed without a word, or kept another connection: no error of a session.
-            ResetCause::Closed | ResetCause::ConnectFailed(_) if established_for.is_none() => {
+            // The peer was there and closed without a word, or kept another connection: no error of a session. Nor is a
+            // restart that was announced.
+            ResetCause::Closed | ResetCause::ConnectFailed(_)
+                if established_for.is_none() || neighbor.retained.is_some() =>
+            {
                 neighbor.schedule_retry(jitter, now);
             }
             ResetCause::Sent(_) | ResetCause::Received(_) if is_collision(cause) => {
@@ -139,7 +170,8 @@ fn is_collision(cause: &ResetCause) -> bool {
         ResetCause::Closed
         | ResetCause::ConnectFailed(_)
         | ResetCause::TransportDown(_)
-        | ResetCause::Replaced => false,
+        | ResetCause::Replaced
+        | ResetCause::PeerRestarted => false,
     }
 }
 

@@ -4,6 +4,7 @@ mod arbitrate;
 mod command;
 mod dial;
 mod end;
+mod graceful;
 mod output;
 mod receive;
 mod routes;
@@ -71,6 +72,13 @@ impl Speaker {
             changed: BTreeSet::new(),
             touched: BTreeSet::new(),
         }
+    }
+
+    /// One to take this one's place, without neighbours too. It counts its connections on from here: what is still to
+    /// come of the old ones is not taken for the new ones'.
+    #[must_use]
+    pub fn successor(&self, config: SpeakerConfig, seed: [u8; 32]) -> Self {
+        Self { next_conn: self.next_conn, ..Self::new(config, seed) }
     }
 
     /// What it was told to be.

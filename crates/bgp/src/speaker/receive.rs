@@ -19,6 +19,7 @@ impl Speaker {
         let Some(connection) = self.connection_mut(id, conn) else { return };
         connection.cutter.push(bytes);
         connection.last_read = now;
+        connection.prove_by = None;
         self.touched.insert(id);
         // Each message may end the connection, and with it the loop.
         while let Some(connection) = self.connection_mut(id, conn) {
@@ -109,6 +110,7 @@ impl Speaker {
     ) -> Result<(), Notification> {
         if let Some(connection) = self.connection_mut(id, conn) {
             connection.rearm_hold(now);
+            connection.last_update = Some(now);
         }
         if !update.faults.is_empty() {
             self.note_faults(id, &update, frame, now);
@@ -137,8 +139,12 @@ impl Speaker {
 
     fn on_end_of_rib(&mut self, id: NeighborId, family: Family) {
         let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
-        if let Some(session) = &mut neighbor.session {
-            session.end_of_rib_received.insert(family);
+        let Some(session) = &mut neighbor.session else { return };
+        let restarted = session.restarting.contains(family);
+        session.restarting.remove(family);
+        session.end_of_rib_received.insert(family);
+        if restarted {
+            self.sweep(id, family);
         }
         self.event(Event::EndOfRib { neighbor: id, family });
     }

@@ -75,8 +75,13 @@ impl Speaker {
         };
         let policy = neighbor.config.effective(&neighbor.config.import);
         let own_asns = [self.config.asn, neighbor.config.local_asn];
-        let rules =
-            ImportRules { guard: &self.guard, policy: &policy, own_asns: &own_asns, local_address: local };
+        let rules = ImportRules {
+            guard: &self.guard,
+            policy: &policy,
+            own_asns: &own_asns,
+            local_address: local,
+            router_id: self.config.router_id,
+        };
         for reach in &update.reach {
             for prefix in &reach.prefixes {
                 let change = neighbor.adj_in.update(*prefix, Arc::clone(&reach.attributes), &rules, now);
@@ -89,21 +94,47 @@ impl Speaker {
     /// Judges anew what a neighbour sent.
     pub(super) fn import_all(&mut self, id: NeighborId, now: Instant) {
         let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
-        let Some(session) = &neighbor.session else { return };
-        let Some(connection) = neighbor.connections.get(&session.conn) else { return };
+        let of_session = neighbor
+            .session
+            .as_ref()
+            .and_then(|session| Some((session.peer, neighbor.connections.get(&session.conn)?.local.ip())));
+        let of_before = neighbor.retained.map(|retained| (retained.peer, retained.local));
+        let Some((peer, local_address)) = of_session.or(of_before) else { return };
         let policy = neighbor.config.effective(&neighbor.config.import);
         let own_asns = [self.config.asn, neighbor.config.local_asn];
         let rules = ImportRules {
             guard: &self.guard,
             policy: &policy,
             own_asns: &own_asns,
-            local_address: connection.local.ip(),
+            local_address,
+            router_id: self.config.router_id,
         };
         let judged = neighbor.adj_in.reevaluate(&rules);
-        let peer = session.peer;
         let changes: Vec<BestChange> = judged
             .into_iter()
             .filter_map(|(prefix, change): (Prefix, InChange)| self.loc.apply(&peer, prefix, change, now))
+            .collect();
+        self.propagate(changes);
+    }
+
+    /// A neighbour's paths weigh what its configuration says now.
+    pub(super) fn weigh(&mut self, id: NeighborId, now: Instant) {
+        let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
+        let weight = neighbor.config.weight;
+        let of_session = neighbor.session.as_mut().map(|session| &mut session.peer);
+        let Some(peer) = of_session.or(neighbor.retained.as_mut().map(|retained| &mut retained.peer)) else {
+            return;
+        };
+        if std::mem::replace(&mut peer.weight, weight) == weight {
+            return;
+        }
+        let peer = *peer;
+        let usable = neighbor.adj_in.iter().filter(|(_, route)| route.verdict.is_accepted());
+        let changes: Vec<BestChange> = usable
+            .filter_map(|(prefix, route)| {
+                let again = InChange::Usable(Arc::clone(&route.attributes));
+                self.loc.apply(&peer, *prefix, again, now)
+            })
             .collect();
         self.propagate(changes);
     }

@@ -6,7 +6,7 @@ use bgp_rib::NeighborId;
 use bgp_wire::{Family, Notification, NotificationCode};
 
 use super::Speaker;
-use crate::event::{ConnId, ConnectError, Effect, ResetCause};
+use crate::event::{ConnId, ConnectError, Effect, Event, ResetCause};
 use crate::neighbor::{Hold, Neighbor};
 
 impl Speaker {
@@ -25,6 +25,8 @@ impl Speaker {
             self.expire_connections(id, now);
             self.send_keepalives(id, now);
             self.expire_stale(id, now);
+            self.expire_retained(id, now);
+            self.assume_end_of_rib(id, now);
         }
         self.settle(now);
     }
@@ -46,11 +48,11 @@ impl Speaker {
         }
     }
 
-    /// Hold timers (RFC 4271 section 6.5) and send hold timers (RFC 9687).
+    /// Hold timers (RFC 4271 section 6.5), send hold timers (RFC 9687), and challenges nobody answered.
     fn expire_connections(&mut self, id: NeighborId, now: Instant) {
         let Some(neighbor) = self.neighbors.get(&id) else { return };
-        for (conn, notification) in expired(neighbor, now) {
-            self.end(id, conn, ResetCause::Sent(notification), now);
+        for (conn, cause) in expired(neighbor, now) {
+            self.end(id, conn, cause, now);
         }
     }
 
@@ -66,6 +68,21 @@ impl Speaker {
         }
     }
 
+    /// A first table whose end was never told has been told long ago.
+    fn assume_end_of_rib(&mut self, id: NeighborId, now: Instant) {
+        let Some(session) = self.neighbors.get_mut(&id).and_then(|neighbor| neighbor.session.as_mut()) else {
+            return;
+        };
+        if session.end_of_rib_by.take_if(|at| *at <= now).is_none() {
+            return;
+        }
+        let told = session.end_of_rib_received;
+        let families = session.context.families.iter().filter(|family| !told.contains(*family));
+        for family in families.collect::<Vec<_>>() {
+            self.event(Event::EndOfRib { neighbor: id, family });
+        }
+    }
+
     /// A refresh whose end never came is taken as ended.
     fn expire_stale(&mut self, id: NeighborId, now: Instant) {
         let session = self.neighbors.get(&id).and_then(|neighbor| neighbor.session.as_ref());
@@ -77,20 +94,22 @@ impl Speaker {
     }
 }
 
-fn expired(neighbor: &Neighbor, now: Instant) -> Vec<(ConnId, Notification)> {
+fn expired(neighbor: &Neighbor, now: Instant) -> Vec<(ConnId, ResetCause)> {
     let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
     neighbor
         .connections
         .iter()
         .filter_map(|(conn, connection)| {
-            let code = if due(connection.hold_at) {
+            let code = if due(connection.prove_by) {
+                return Some((*conn, ResetCause::PeerRestarted));
+            } else if due(connection.hold_at) {
                 NotificationCode::HOLD_TIMER_EXPIRED
             } else if due(connection.output.send_hold_at) {
                 NotificationCode::SEND_HOLD_TIMER_EXPIRED
             } else {
                 return None;
             };
-            Some((*conn, Notification::from(code)))
+            Some((*conn, ResetCause::Sent(Notification::from(code))))
         })
         .collect()
 }

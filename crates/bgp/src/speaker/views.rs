@@ -62,6 +62,7 @@ impl Speaker {
             remote: connection.map(|connection| connection.remote),
             last_read: connection.map(|connection| connection.last_read),
             last_write: connection.map(|connection| connection.last_write),
+            last_update: connection.and_then(|connection| connection.last_update),
             configured_hold: config.hold_time,
             configured_keepalive: config.keepalive,
             hold_at: connection.and_then(|connection| connection.hold_at),
@@ -75,6 +76,8 @@ impl Speaker {
             graceful_restart: connection
                 .and_then(Connection::opened)
                 .and_then(|opened| opened.open.graceful_restart().cloned()),
+            stale: neighbor.adj_in.iter().filter(|(_, route)| route.stale).count(),
+            stale_until: neighbor.retained.map(|retained| retained.until),
             families: families(neighbor),
             import: config.import.to_string(),
             export: config.export.to_string(),
@@ -100,6 +103,12 @@ impl Speaker {
     #[must_use]
     pub fn table_len(&self) -> usize {
         self.loc.len()
+    }
+
+    /// About how many octets the table and the neighbours take, what they share and what waits in buffers aside.
+    #[must_use]
+    pub fn memory(&self) -> (usize, usize) {
+        (self.loc.memory(), self.neighbors.len() * size_of::<Neighbor>())
     }
 
     /// Everything about one prefix; `None` when nobody has said anything of it.
@@ -158,6 +167,11 @@ impl Speaker {
                 .map(|n| Arc::clone(&n.config.name)),
             best: index == 0,
             step: *step,
+            stale: path
+                .source
+                .neighbor()
+                .and_then(|id| self.neighbors.get(&id)?.adj_in.get(&prefix))
+                .is_some_and(|route| route.stale),
         });
         TableRow { prefix, paths: views.collect() }
     }
@@ -248,9 +262,10 @@ fn hostname(connection: &Connection) -> Option<(String, String)> {
 fn capabilities(neighbor: &Neighbor, connection: Option<&Connection>) -> Vec<CapabilityView> {
     let ours = open::capabilities(&neighbor.config, neighbor.bare);
     let theirs = connection.and_then(Connection::opened).map_or(&[][..], |opened| &opened.open.capabilities);
-    // The AS number is each side's own, so the two never are the same value.
-    let same =
-        |a: &Capability, b: &Capability| a == b || matches!((a, b), (Capability::As4(_), Capability::As4(_)));
+    // The AS number and what survives a restart are each side's own, so the two never are the same value.
+    let same = |a: &Capability, b: &Capability| {
+        a == b || (a.code() == b.code() && matches!(a, Capability::As4(_) | Capability::GracefulRestart(_)))
+    };
     let mut views: Vec<CapabilityView> = ours
         .iter()
         .map(|capability| CapabilityView {
@@ -292,6 +307,8 @@ fn refused(neighbor: &Neighbor) -> RefusedCounts {
             Verdict::Excluded(_) => counts.guard += 1,
             Verdict::AsLoop(_) => counts.as_loop += 1,
             Verdict::NextHop(_) => counts.next_hop += 1,
+            Verdict::OriginatorLoop => counts.originator_loop += 1,
+            Verdict::ClusterLoop => counts.cluster_loop += 1,
         }
     }
     counts
@@ -305,6 +322,7 @@ fn error_code(cause: &ResetCause) -> Option<String> {
         ResetCause::Closed
         | ResetCause::ConnectFailed(_)
         | ResetCause::TransportDown(_)
-        | ResetCause::Replaced => None,
+        | ResetCause::Replaced
+        | ResetCause::PeerRestarted => None,
     }
 }

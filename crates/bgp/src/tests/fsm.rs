@@ -275,7 +275,7 @@ fn no_common_family_is_told_2_7_with_the_family_we_want() {
 fn a_peer_that_refuses_capabilities_is_tried_once_without_any() {
     let [config, _] = configs();
     let mut script = Script::new(config);
-    for expected in [47, 29, 47] {
+    for expected in [51, 29, 51] {
         let hello = script.dial();
         assert_eq!(hello.len(), expected, "OPEN of that size");
         let refusal = Notification::from(NotificationCode::UNSUPPORTED_PARAMETER).encode();
@@ -406,4 +406,63 @@ fn a_removed_neighbour_says_so() {
     net.run(SECOND);
     assert_eq!(last_words(&net, 1), "peer sent cease: peer de-configured (6/3)");
     assert!(net.speakers[0].summary().is_empty());
+}
+
+#[test]
+fn a_peer_that_comes_and_goes_while_a_dial_hangs_leaves_no_timer_in_the_past() {
+    let mut script = Script::new({
+        let [config, _] = configs();
+        config
+    });
+    // The dial begins and nothing answers it.
+    while !script.effects().iter().any(|effect| matches!(effect, Effect::Connect { .. })) {
+        script.now = script.speaker.poll_timeout().unwrap().max(script.now);
+        script.speaker.handle_timeout(script.now);
+    }
+    let ends = ["192.168.1.1:179", "172.16.0.254:40000"].map(|text| text.parse().unwrap());
+    script.speaker.handle_accepted(PEER, ConnId(1), ends[0], ends[1], script.now);
+    script.speaker.handle_closed(ConnId(1), script.now);
+    for _ in 0..10 {
+        script.effects();
+        let at = script.speaker.poll_timeout().unwrap();
+        script.now = script.now.max(at);
+        script.speaker.handle_timeout(script.now);
+        assert!(
+            script.speaker.poll_timeout().is_none_or(|next| next > at),
+            "a served timer is no longer due"
+        );
+    }
+}
+
+#[test]
+fn a_tunnel_that_comes_again_ends_the_mode_without_capabilities() {
+    let mut both = tunnelled();
+    both[1].passive = true;
+    let mut net = Net::new(both, 1);
+    for side in [0, 1] {
+        net.speakers[side].transport_up(PEER, net.now);
+    }
+    net.run(5 * SECOND);
+    net.inject(0, &Notification::from(NotificationCode::UNSUPPORTED_CAPABILITY).encode());
+    net.run(60 * SECOND);
+    let as4 = |net: &Net| net.speakers[0].neighbor(PEER).unwrap().negotiated.map(|agreed| agreed.context.as4);
+    assert_eq!(as4(&net), Some(false), "the session that follows is bare");
+    for side in [0, 1] {
+        net.speakers[side].transport_down(PEER, "down", net.now);
+    }
+    net.run(SECOND);
+    for side in [0, 1] {
+        net.speakers[side].transport_up(PEER, net.now);
+    }
+    net.run(10 * SECOND);
+    assert_eq!(as4(&net), Some(true));
+}
+
+#[test]
+fn a_stopping_speaker_says_shutdown_and_why() {
+    let mut net = Net::established(configs());
+    net.speakers[0].shutdown_all("causeway is stopping", net.now);
+    net.run(SECOND);
+    let words = last_words(&net, 1);
+    assert!(words.contains("(6/2)") && words.contains("causeway is stopping"), "{words}");
 }

@@ -2,7 +2,9 @@
 
 mod collision;
 mod fsm;
+mod graceful;
 mod net;
 mod policy;
 mod refresh;
+mod restart;
 mod robust;

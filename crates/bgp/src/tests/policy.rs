@@ -245,3 +245,19 @@ fn internal_peers_need_no_policy_and_hear_a_local_preference_and_no_as_of_ours()
     assert_eq!((attributes.local_pref, attributes.as_path.is_empty()), (Some(100), true));
     assert!(!net.speakers[0].neighbor(PEER).unwrap().external);
 }
+
+#[test]
+fn a_changed_weight_moves_the_best_path_without_a_reset() {
+    let mut net = Net::established(configs());
+    net.originate(1, &["172.16.0.0/22"]);
+    net.originate(0, &["172.16.0.0/22"]);
+    net.run(SECOND);
+    // Ours, and the guard keeps the echo out; taken back, the neighbour's stands alone and weighs nothing.
+    net.originate(0, &[]);
+    net.run(SECOND);
+    let weight = |net: &Net| net.speakers[0].table().next().unwrap().paths[0].path.weight();
+    assert_eq!(weight(&net), 0);
+    assert_eq!(change(&mut net, 0, |config| config.weight = 40_000), crate::Change::Absorb);
+    assert_eq!(weight(&net), 40_000);
+    assert_eq!(net.states(), [crate::State::Established; 2]);
+}

@@ -1,11 +1,13 @@
 //! Route refresh both ways, End-of-RIB, and tables larger than a message.
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use bgp_wire::{Cutter, Family, MessageType, RefreshKind, RouteRefresh};
+use bgp_rib::Options;
+use bgp_wire::{Cutter, Family, MessageType, Open, RefreshKind, RouteRefresh, keepalive};
 
 use super::net::{Net, PEER, configs};
-use crate::{Clear, Event};
+use crate::{Clear, ConnId, Effect, Event, Speaker, SpeakerConfig, State};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -127,4 +129,35 @@ fn a_slow_peer_hears_the_latest_state_and_not_the_history() {
     let view = net.speakers[1].neighbor(PEER).unwrap();
     assert!(view.summary.output_queue < 100, "one write is outstanding, not a history");
     assert_eq!(view.counters.sent.updates, 2, "the marker and the first route");
+}
+
+#[test]
+fn a_first_table_whose_end_is_never_told_is_taken_as_told_after_six_minutes() {
+    let [mut config, _] = configs();
+    config.passive = true;
+    let own = SpeakerConfig { asn: 65510, router_id: [10, 0, 0, 1].into(), decision: Options::default() };
+    let (mut speaker, start) = (Speaker::new(own, [1; 32]), Instant::now());
+    speaker.upsert_neighbor(PEER, config, start);
+    let ends: [SocketAddr; 2] = ["192.168.1.1:179", "172.16.0.254:40000"].map(|text| text.parse().unwrap());
+    speaker.handle_accepted(PEER, ConnId(1), ends[0], ends[1], start);
+    let open = Open::new(65515, 180, [10, 0, 0, 0].into(), Vec::new()).encode();
+    speaker.handle_bytes(ConnId(1), &[open, keepalive().to_vec()].concat(), start);
+    let mut told = Vec::new();
+    for minute in 1..20 {
+        let now = start + 60 * minute * SECOND;
+        speaker.handle_bytes(ConnId(1), &keepalive(), now);
+        speaker.handle_timeout(now);
+        while let Some(effect) = speaker.poll_effect() {
+            if let Effect::Write { conn, bytes } = effect {
+                speaker.handle_written(conn, bytes.len(), now);
+            }
+        }
+        while let Some(event) = speaker.poll_event() {
+            told.extend(
+                matches!(event, Event::EndOfRib { family: Family::Ipv4Unicast, .. }).then_some(minute),
+            );
+        }
+    }
+    assert_eq!(told, [6], "once");
+    assert_eq!(speaker.state(PEER), Some(State::Established));
 }

@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use bgp_rib::Policy;
+use bgp_wire::{
+    AsPath, Capability, Community, Context, Families, Family, NextHop, Open, PathAttributes, PeerKind,
+    encode_announce, keepalive,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 
@@ -78,4 +83,53 @@ fn inputs_for_connections_that_are_gone_are_ignored() {
         speaker.handle_connect_failed(conn, crate::ConnectError::Other, now);
     }
     assert_eq!(net.states(), [State::Established; 2]);
+}
+
+#[test]
+fn a_route_that_fits_no_message_is_not_shown_as_announced_nor_counted() {
+    let mut both = configs();
+    both[0].max_prefix_out = Some(1);
+    let mut net = Net::established(both);
+    let (now, conn) = (net.now, crate::ConnId(4711));
+    let third = bgp_rib::NeighborId(2);
+    let mut config = crate::NeighborConfig::new("third", [192, 168, 9, 9].into(), 65520, 65510);
+    (config.import, config.export, config.passive) = (Policy::Any, Policy::Any, true);
+    config.extended_message = true;
+    net.speakers[0].upsert_neighbor(third, config, now);
+    let ends = ["192.168.9.1:179", "192.168.9.9:40000"].map(|text| text.parse().unwrap());
+    let open = Open::new(
+        65520,
+        180,
+        [9, 9, 9, 9].into(),
+        vec![Capability::family(Family::Ipv4Unicast), Capability::ExtendedMessage, Capability::As4(65520)],
+    );
+    net.speakers[0].handle_accepted(third, conn, ends[0], ends[1], now);
+    net.speakers[0].handle_bytes(conn, &[open.encode(), keepalive()].concat(), now);
+    // More communities than a message of 4096 octets holds.
+    let mut attributes = PathAttributes::originated(NextHop::V4([192, 168, 9, 9].into()));
+    attributes.as_path = AsPath::sequence([65520]);
+    attributes.communities = (0..1100).map(Community).collect();
+    let context = Context {
+        as4: true,
+        families: Families::IPV4,
+        extended_message: true,
+        peer: PeerKind::External,
+        first_as: None,
+        reject_as_sets: true,
+    };
+    let big = encode_announce(&attributes, &["10.0.0.0/8".parse().unwrap()], &context).unwrap().0;
+    net.speakers[0].handle_bytes(conn, &big, now);
+    while let Some(effect) = net.speakers[0].poll_effect() {
+        if let crate::Effect::Write { conn, bytes } = effect {
+            net.speakers[0].handle_written(conn, bytes.len(), now);
+        }
+    }
+    assert_eq!(net.speakers[0].table_len(), 1);
+    let view = net.speakers[0].neighbor(PEER).unwrap();
+    assert_eq!((view.counters.unsendable, view.summary.sent), (1, 0));
+    assert_eq!(net.speakers[0].advertised(PEER).count(), 0);
+    // Nor does it take the one place the limit leaves.
+    net.speakers[0].originate(&["11.0.0.0/8".parse().unwrap()].into(), now);
+    let told: Vec<String> = net.speakers[0].advertised(PEER).map(|route| route.prefix.to_string()).collect();
+    assert_eq!(told, ["11.0.0.0/8"]);
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use control::{Answer, Client, Request};
 
 use super::CommandError;
-use crate::args::ClientOptions;
+use crate::args::Daemon;
 
 /// LINKTYPE_RAW: packets begin with their IPv4 or IPv6 header.
 const LINKTYPE_RAW: u16 = 101;
@@ -16,10 +16,10 @@ pub(super) fn capture(
     tunnel: &str,
     file: Option<&Path>,
     count: Option<u64>,
-    client: &ClientOptions,
+    daemon: &Daemon,
     out: &mut impl Write,
 ) -> Result<(), CommandError> {
-    let mut connection = Client::connect(&client.socket)?;
+    let mut connection = Client::connect(&daemon.socket)?;
     let interface = match connection.ask(&Request::Capture { tunnel: tunnel.to_owned() })? {
         Answer::Capturing { interface } => interface,
         Answer::Refused(why) => return Err(CommandError::Refused(why)),

@@ -42,14 +42,14 @@ pub fn execute(verb: &Verb, out: &mut impl Write) -> Option<Result<(), CommandEr
         Verb::Rekey { tunnel, ike, child, client } => Some(change::rekey(tunnel, *ike, *child, client, out)),
         Verb::Clear(what) => Some(change::clear(what, out)),
         Verb::Reload { client } => Some(change::reload(client, out)),
-        Verb::Capture { tunnel, write, count, client } => {
-            Some(capture::capture(tunnel, write.as_deref(), *count, client, out))
+        Verb::Capture { tunnel, write, count, daemon } => {
+            Some(capture::capture(tunnel, write.as_deref(), *count, daemon, out))
         }
     }
 }
 
 fn ask(options: &ClientOptions, request: &Request) -> Result<Answer, CommandError> {
-    match Client::connect(&options.socket)?.ask(request)? {
+    match Client::connect(&options.daemon.socket)?.ask(request)? {
         Answer::Refused(why) => Err(CommandError::Refused(why)),
         answer => Ok(answer),
     }

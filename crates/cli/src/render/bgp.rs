@@ -1,15 +1,23 @@
-//! The `show bgp` pages, laid out as routers lay them out.
+//! `show bgp summary` and `show bgp neighbors`, laid out as routers lay them out.
 
-use control::view::{
-    BgpNeighbor, BgpPath, BgpPrefix, BgpRoutes, BgpSummary, BgpSummaryRow, BgpTable, BgpTimer, NamedCount,
-};
+use control::view::{BgpFamily, BgpNeighbor, BgpRestart, BgpSummary, BgpSummaryRow, BgpTimer, NamedCount};
 
-use super::table::{Table, age, maybe_age, or_dash, sanitised};
+use super::table::{Table, age, maybe_age, octets, or_dash, sanitised};
 
 pub(crate) fn bgp_summary(view: &BgpSummary) -> String {
     let mut out = format!(
-        "BGP router identifier {}, local AS {}\ntable version {}, {} prefixes\n\n",
-        view.router_id, view.asn, view.table_version, view.rib_count
+        "BGP router identifier {}, local AS number {}, VRF {}\n\
+         BGP table version {}, {} RIB entries, using {}\n\
+         Peers {}, using {}, peer groups {}\n\n",
+        view.router_id,
+        view.asn,
+        view.vrf_name,
+        view.table_version,
+        view.rib_count,
+        octets(view.rib_memory as u64),
+        view.peer_count,
+        octets(view.peer_memory as u64),
+        view.peer_group_count,
     );
     let mut table = Table::new(&[
         "Neighbor",
@@ -24,12 +32,19 @@ pub(crate) fn bgp_summary(view: &BgpSummary) -> String {
         "State/PfxRcd",
         "PfxSnt",
         "Name",
+        "Desc",
     ]);
     for peer in &view.peers {
         table.row(summary_row(peer));
     }
     out.push_str(&table.print());
-    out.push_str(&format!("\n{} neighbors\n", view.peers.len()));
+    out.push_str(&format!(
+        "\nTotal number of neighbors {}, not established {}\n",
+        view.total_peers, view.failed_peers
+    ));
+    if view.strangers > 0 {
+        out.push_str(&format!("Connections from no neighbor's address: {}\n", view.strangers));
+    }
     out
 }
 
@@ -47,6 +62,7 @@ fn summary_row(peer: &BgpSummaryRow) -> Vec<String> {
         state_or_count(peer),
         peer.pfx_snt.to_string(),
         peer.name.clone(),
+        sanitised(&peer.desc),
     ]
 }
 
@@ -65,11 +81,35 @@ pub(crate) fn bgp_neighbors(view: &[BgpNeighbor]) -> String {
 }
 
 fn neighbor(n: &BgpNeighbor) -> String {
+    let mut out = identity(n);
+    out.push_str(&times(n));
+    out.push_str(&capabilities(n));
+    out.push_str(&restart(&n.graceful_restart));
+    out.push_str(&messages(n));
+    out.push_str(&policy(n));
+    n.address_families.iter().for_each(|family| out.push_str(&address_family(family)));
+    out.push_str(&connection(n));
+    out.push_str(&troubles(n));
+    out
+}
+
+fn identity(n: &BgpNeighbor) -> String {
     let s = &n.summary;
+    let link = if n.nbr_external_link { "external" } else { "internal" };
     let mut out = format!(
-        "BGP neighbor {} ({}), remote AS {}, local AS {}, external link\n",
+        "BGP neighbor {} ({}), remote AS {}, local AS {}, {link} link\n",
         s.address, s.name, s.remote_as, s.local_as
     );
+    if !s.desc.is_empty() {
+        out.push_str(&format!("  Description: {}\n", sanitised(&s.desc)));
+    }
+    if let Some(host) = &s.hostname {
+        let domain = s.domainname.as_ref().map_or_else(String::new, |domain| format!(", domain {domain}"));
+        out.push_str(&format!("  Hostname: {host}{domain}\n"));
+    }
+    if let Some(software) = &s.software_version {
+        out.push_str(&format!("  Software: {software}\n"));
+    }
     let tunnel = s.tunnel.as_ref().map_or_else(|| "no tunnel".to_owned(), |t| format!("tunnel {t}"));
     out.push_str(&format!(
         "  BGP version {}, remote router ID {}, local router ID {}, through {tunnel}\n  BGP state = {}, for {}\n",
@@ -79,24 +119,32 @@ fn neighbor(n: &BgpNeighbor) -> String {
         state_or_count(s),
         age(s.peer_uptime)
     ));
-    out.push_str(&format!(
-        "  Last read {} ago, last write {} ago\n  Hold time is {}, keepalive interval is {}\n",
-        maybe_age(n.last_read),
-        maybe_age(n.last_write),
-        timer(n.hold_time),
-        timer(n.keepalive)
-    ));
-    out.push_str(&capabilities(n));
-    out.push_str(&messages(n));
-    out.push_str(&policy(n));
-    out.push_str(&connection(n));
+    if let Some(reason) = &s.reason {
+        out.push_str(&format!("  Because: {}\n", sanitised(reason)));
+    }
     out
 }
 
+fn times(n: &BgpNeighbor) -> String {
+    format!(
+        "  Last read {} ago, last write {} ago, last UPDATE {} ago\n  \
+         Hold time is {}, keepalive interval is {}, send hold time is {}\n  \
+         Minimum time between advertisement runs is {} seconds\n",
+        maybe_age(n.last_read),
+        maybe_age(n.last_write),
+        maybe_age(n.in_update_elapsed),
+        timer(n.hold_time),
+        timer(n.keepalive),
+        timer(n.send_hold_time),
+        n.min_advertisement_interval,
+    )
+}
+
 fn timer(timer: BgpTimer) -> String {
+    let left = timer.remaining.map_or_else(String::new, |left| format!(", {left}s left"));
     match timer.negotiated {
-        Some(agreed) => format!("{agreed}s (configured {}s)", timer.configured),
-        None => format!("{}s configured", timer.configured),
+        Some(agreed) => format!("{agreed}s (configured {}s{left})", timer.configured),
+        None => format!("{}s configured{left}", timer.configured),
     }
 }
 
@@ -114,13 +162,86 @@ fn capabilities(n: &BgpNeighbor) -> String {
     out
 }
 
+fn restart(r: &BgpRestart) -> String {
+    let mut out = format!("  Graceful restart: local mode {}", r.local_mode);
+    match (r.offered, r.restart_time) {
+        (true, Some(time)) => out.push_str(&format!(
+            ", peer needs {time}s{}{} and keeps {}\n",
+            if r.restarting { ", has restarted (R)" } else { "" },
+            if r.notification { ", also over a NOTIFICATION (N)" } else { "" },
+            if r.families.is_empty() { "nothing".to_owned() } else { r.families.join(", ") }
+        )),
+        _ => out.push_str(", not offered by the peer\n"),
+    }
+    if r.stale > 0 {
+        let left = r.remaining.map_or_else(String::new, |left| format!(", {} left to come back", age(left)));
+        out.push_str(&format!("    {} stale routes{left}\n", r.stale));
+    }
+    out
+}
+
+fn address_family(f: &BgpFamily) -> String {
+    let limit = |limit: Option<usize>| limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
+    let held = if f.held_back > 0 {
+        format!(", {} HELD BACK: the neighbor takes no more", f.held_back)
+    } else {
+        String::new()
+    };
+    format!(
+        "  For address family {}{}\n    \
+         Inbound soft reconfiguration {}, communities sent: {}\n    \
+         {} received, {} accepted (filter {}{}), maximum {}, warning at {}\n    \
+         {} announced (filter {}{}), maximum {}{held}\n",
+        f.family,
+        if f.negotiated { "" } else { " (not negotiated)" },
+        if f.soft_reconfiguration { "always" } else { "never" },
+        f.communities_sent,
+        f.received_prefix_counter,
+        f.accepted_prefix_counter,
+        f.incoming_update_prefix_filter_list,
+        if f.import_denies_all { ", which lets nothing pass" } else { "" },
+        limit(f.prefix_allowed_max),
+        limit(f.prefix_allowed_max_warning),
+        f.sent_prefix_counter,
+        f.outgoing_update_prefix_filter_list,
+        if f.export_denies_all { ", which lets nothing pass" } else { "" },
+        limit(f.prefix_out_allowed_max),
+    )
+}
+
+/// What was counted of this peer's faults; nothing where there were none.
+fn troubles(n: &BgpNeighbor) -> String {
+    let p = &n.prefix_stats;
+    let counted = [
+        (p.withdrawn, "prefixes withdrawn"),
+        (p.treated_as_withdraw, "UPDATEs treated as withdrawals"),
+        (p.attributes_discarded, "attributes discarded"),
+        (p.unsendable, "routes too large to send"),
+        (n.connections_refused, "connections refused"),
+        (n.collisions, "collisions"),
+    ];
+    let words: Vec<String> = counted
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    let mut out = String::new();
+    if !words.is_empty() {
+        out.push_str(&format!("  Counted: {}\n", words.join(", ")));
+    }
+    if let Some(last) = &n.last_malformed {
+        out.push_str(&format!("  Last malformed UPDATE {} ago: {}\n", age(last.age), last.message));
+    }
+    out
+}
+
 fn messages(n: &BgpNeighbor) -> String {
     let mut table = Table::new(&["  Message", "Sent", "Rcvd"]);
     for count in &n.messages {
         table.row(vec![format!("  {}", count.name), count.sent.to_string(), count.received.to_string()]);
     }
     table.row(vec!["  Total".to_owned(), n.summary.msg_sent.to_string(), n.summary.msg_rcvd.to_string()]);
-    table.print()
+    format!("{}  Queue depth in {}, out {}\n", table.print(), n.summary.inq, n.summary.outq)
 }
 
 fn policy(n: &BgpNeighbor) -> String {
@@ -157,124 +278,21 @@ fn connection(n: &BgpNeighbor) -> String {
         out.push_str(&format!("  Last NOTIFICATION {code}\n"));
     }
     out.push_str(&format!(
-        "  Local host {}, foreign host {}, next hop {}, {} hops, MD5 {}\n",
+        "  Local host {}, foreign host {}, next hop {}\n  BGP connection: {}, {} hops, opened by {}{}, TCP MSS {}, MD5 {}\n",
         n.host_local.as_deref().unwrap_or("-"),
         n.host_foreign.as_deref().unwrap_or("-"),
         n.nexthop.as_deref().unwrap_or("-"),
+        n.bgp_connection,
         n.multihop,
+        n.connected_by.as_deref().unwrap_or("-"),
+        if n.passive { " (passive)" } else { "" },
+        n.tcp_mss_configured.map_or_else(|| "by the kernel".to_owned(), |mss| mss.to_string()),
         if n.authentication_enabled { "yes" } else { "no" }
     ));
     if let Some(retry) = n.connect_retry_in {
         out.push_str(&format!("  Next connect in {}\n", age(retry)));
     }
     out
-}
-
-pub(crate) fn bgp_table(view: &BgpTable) -> String {
-    if view.detail {
-        return view.prefixes.iter().map(prefix_detail).collect();
-    }
-    let mut out = format!(
-        "BGP table version {}, router ID {}, local AS {}\nStatus: * valid, > best. Origin: i IGP, e EGP, ? incomplete\n\n",
-        view.table_version, view.router_id, view.local_as
-    );
-    let mut table = Table::new(&["", "Network", "Next Hop", "Metric", "LocPrf", "Weight", "Path"]);
-    for prefix in &view.prefixes {
-        for path in &prefix.paths {
-            table.row(path_row(&prefix.prefix, path));
-        }
-    }
-    out.push_str(&table.print());
-    out.push_str(&format!("\n{} prefixes\n", view.prefixes.len()));
-    out
-}
-
-fn path_row(prefix: &str, path: &BgpPath) -> Vec<String> {
-    vec![
-        marks(path),
-        prefix.to_owned(),
-        path.nexthop.clone(),
-        path.med.map(|med| med.to_string()).unwrap_or_default(),
-        path.local_pref.to_string(),
-        path.weight.to_string(),
-        format!("{} {}", path.aspath, path.origin).trim().to_owned(),
-    ]
-}
-
-fn marks(path: &BgpPath) -> String {
-    format!("{}{}", if path.valid { "*" } else { " " }, if path.best { ">" } else { " " })
-}
-
-fn prefix_detail(prefix: &BgpPrefix) -> String {
-    let best = prefix.paths.iter().position(|path| path.best).map_or(0, |index| index + 1);
-    let told =
-        if prefix.advertised_to.is_empty() { "nobody".to_owned() } else { prefix.advertised_to.join(" ") };
-    let mut out = format!(
-        "BGP routing table entry for {}\nPaths: {} available, best #{best}\n  Announced to {told}\n",
-        prefix.prefix,
-        prefix.paths.len()
-    );
-    for path in &prefix.paths {
-        out.push_str(&path_detail(path));
-    }
-    out
-}
-
-fn path_detail(path: &BgpPath) -> String {
-    let med = path.med.map_or_else(String::new, |med| format!(", metric {med}"));
-    let origin = match path.origin.as_str() {
-        "i" => "IGP",
-        "e" => "EGP",
-        _ => "incomplete",
-    };
-    let mut flags = Vec::new();
-    flags.push(if path.valid { "valid" } else { "not valid" });
-    flags.push(if path.aspath.is_empty() { "local" } else { "external" });
-    if path.best {
-        flags.push("best");
-    }
-    if path.fib_installed {
-        flags.push("in the kernel");
-    }
-    let communities = if path.communities.is_empty() {
-        String::new()
-    } else {
-        format!("      communities {}\n", path.communities.join(" "))
-    };
-    format!(
-        "  {}\n    {} from {} {} ({})\n      origin {origin}{med}, localpref {}, weight {}, {} ({})\n{communities}      last update {} ago\n",
-        if path.aspath.is_empty() { "Local" } else { &path.aspath },
-        path.nexthop,
-        path.peer,
-        path.peer_address,
-        path.peer_id,
-        path.local_pref,
-        path.weight,
-        flags.join(", "),
-        path.reason,
-        age(path.age)
-    )
-}
-
-pub(crate) fn bgp_routes(view: &BgpRoutes) -> String {
-    let mut table = Table::new(&["", "Network", "Next Hop", "Metric", "Path", "Verdict"]);
-    for route in &view.routes {
-        table.row(vec![
-            if route.accepted { "*" } else { "" }.to_owned(),
-            route.prefix.clone(),
-            route.path.nexthop.clone(),
-            route.path.med.map(|med| med.to_string()).unwrap_or_default(),
-            format!("{} {}", route.path.aspath, route.path.origin).trim().to_owned(),
-            route.verdict.clone(),
-        ]);
-    }
-    format!(
-        "{} routes, neighbor {}\n\n{}\n{} prefixes\n",
-        view.kind,
-        view.neighbor,
-        table.print(),
-        view.routes.len()
-    )
 }
 
 #[cfg(test)]
@@ -293,7 +311,27 @@ mod tests {
         };
         assert_eq!(peer("Established", "OK"), "3");
         assert_eq!(peer("Established", "Policy"), "3 (Policy)");
-        assert_eq!(peer("Active", "Tunnel"), "Active (Tunnel)");
+        assert_eq!(peer("Idle", "Transport"), "Idle (Transport)");
         assert_eq!(peer("Connect", ""), "Connect");
+    }
+
+    #[test]
+    fn a_neighbours_page_says_what_kind_of_link_it_is_and_what_is_held_back() {
+        let page = |external| {
+            bgp_neighbors(&[BgpNeighbor {
+                nbr_external_link: external,
+                address_families: vec![BgpFamily {
+                    family: "ipv4 unicast".into(),
+                    sent_prefix_counter: 100,
+                    held_back: 7,
+                    prefix_out_allowed_max: Some(100),
+                    ..BgpFamily::default()
+                }],
+                ..BgpNeighbor::default()
+            }])
+        };
+        assert!(page(true).contains("external link") && !page(true).contains("internal link"));
+        assert!(page(false).contains("internal link") && !page(false).contains("external link"));
+        assert!(page(true).contains("maximum 100, 7 HELD BACK"), "{}", page(true));
     }
 }

@@ -9,7 +9,7 @@ pub(crate) fn interfaces(view: &Interfaces) -> String {
     for socket in &view.sockets {
         out.push_str(&format!("socket {}: {}\n", socket.name, offloads(&socket.offloads)));
     }
-    out.push_str(&counts("dropped before a tunnel was known", &view.drops));
+    out.push_str(&counts("dropped by the datapath", &view.drops));
     out
 }
 
@@ -28,7 +28,7 @@ fn one_interface(interface: &Interface) -> String {
         interface.packets_in,
         octets(interface.bytes_in),
         offloads(&interface.offloads),
-        counts("  dropped", &interface.drops),
+        counts("  refused by its SAs", &interface.drops),
     )
 }
 

@@ -14,12 +14,7 @@ pub(crate) fn ike(view: &[IkeSa]) -> String {
 fn one_ike(sa: &IkeSa) -> String {
     let role = if sa.initiator { "initiator" } else { "responder" };
     let star = |ours: bool| if ours { "*" } else { "" };
-    let nat = match (sa.nat_local, sa.nat_remote) {
-        (false, false) => "none",
-        (true, false) => "here",
-        (false, true) => "at the peer",
-        (true, true) => "at both ends",
-    };
+    let nat = nat(sa.nat_local, sa.nat_remote);
     format!(
         "{}: {} for {}, {role}, SPIs {}_i{} {}_r{}\n  local  '{}' @ {}\n  remote '{}' @ {}\n  {}\n  rekey in {}, expires in {}, \
          NAT {nat}, last heard {} ago, {} CHILD SA\n",
@@ -42,6 +37,15 @@ fn one_ike(sa: &IkeSa) -> String {
     )
 }
 
+fn nat(here: bool, there: bool) -> &'static str {
+    match (here, there) {
+        (false, false) => "none",
+        (true, false) => "here",
+        (false, true) => "at the peer",
+        (true, true) => "at both ends",
+    }
+}
+
 pub(crate) fn ipsec(view: &[ChildSa]) -> String {
     if view.is_empty() {
         return "no CHILD SA\n".to_owned();
@@ -51,9 +55,10 @@ pub(crate) fn ipsec(view: &[ChildSa]) -> String {
 
 fn one_child(sa: &ChildSa) -> String {
     let esn = if sa.esn { ", ESN" } else { "" };
+    let nat = sa.nat.map_or("-", |found| nat(found.local, found.remote));
     let pfs = sa.pfs.as_ref().map_or_else(|| "no PFS".to_owned(), |group| format!("PFS {group}"));
     format!(
-        "{}: {} for {}, TUNNEL in {}, {} -> {}\n  {}{esn}, {pfs}, replay window {}\n  rekey in {}, expires in {}\n{}{}  local  {}\n  remote {}\n",
+        "{}: {} for {}, TUNNEL in {}, {} -> {}, NAT {nat}\n  {}{esn}, {pfs}, replay window {}\n  rekey in {}, expires in {}\n{}{}  local  {}\n  remote {}\n",
         sa.tunnel,
         sa.state,
         age(sa.age),

@@ -1,6 +1,6 @@
 //! `show status`.
 
-use control::view::{Layer, Status, TunnelStatus};
+use control::view::{Layer, Status, TunnelStatus, Why};
 
 use super::table::{Table, age, or_dash, sanitised};
 
@@ -27,7 +27,10 @@ pub(crate) fn status(view: &Status) -> String {
         ));
     }
     for tunnel in &view.tunnels {
-        out.push_str(&why(tunnel));
+        out.push_str(&reasons(tunnel));
+    }
+    for neighbor in &view.neighbors {
+        out.push_str(&why(&format!("neighbor {}", neighbor.name), neighbor.why.as_ref()));
     }
     if let Some(error) = &view.reload_error {
         out.push_str(&format!("\nthe last reload was refused, the old configuration runs on:\n  {error}\n"));
@@ -54,11 +57,19 @@ fn layer(layer: &Layer) -> String {
     if layer.up { format!("{} {}", layer.state, age(layer.since)) } else { layer.state.clone() }
 }
 
-fn why(tunnel: &TunnelStatus) -> String {
-    let Some(why) = &tunnel.why else { return String::new() };
+/// The tunnel's reason, and those of its neighbours that it does not give already.
+fn reasons(tunnel: &TunnelStatus) -> String {
+    let given = tunnel.why.as_ref().map(|why| &why.text);
+    let others = tunnel.bgp.iter().filter(|session| session.why.as_ref().map(|why| &why.text) != given);
+    let others: String =
+        others.map(|s| why(&format!("{} neighbor {}", tunnel.name, s.name), s.why.as_ref())).collect();
+    why(&tunnel.name, tunnel.why.as_ref()) + &others
+}
+
+fn why(whose: &str, why: Option<&Why>) -> String {
+    let Some(why) = why else { return String::new() };
     let mut text = format!(
-        "\n{}: {} ({}, said by {}, {} ago)\n",
-        tunnel.name,
+        "\n{whose}: {} ({}, said by {}, {} ago)\n",
         sanitised(&why.text),
         why.code,
         why.source,
@@ -96,5 +107,26 @@ mod tests {
         assert!(text.contains(
             "azure: 192.0.2.1 does not answer (peer-silent, said by local, 5s ago)\n  is UDP 500 open?"
         ));
+    }
+
+    #[test]
+    fn every_neighbour_that_is_down_says_why_with_or_without_a_tunnel() {
+        let session = |name: &str, text: &str| Layer {
+            name: name.into(),
+            state: "Active".into(),
+            why: Some(Why { code: "tcp-refused".into(), text: text.into(), ..Why::default() }),
+            ..Layer::default()
+        };
+        let bgp = vec![session("first", "no from 192.0.2.1"), session("second", "no from 192.0.2.2")];
+        let why = bgp.first().and_then(|session| session.why.clone());
+        let view = Status {
+            tunnels: vec![TunnelStatus { name: "azure".into(), bgp, why, ..TunnelStatus::default() }],
+            neighbors: vec![session("upstream", "no from 192.0.2.3")],
+            ..Status::default()
+        };
+        let text = status(&view);
+        assert_eq!(text.matches("no from 192.0.2.1").count(), 1, "{text}");
+        assert!(text.contains("azure neighbor second: no from 192.0.2.2"), "{text}");
+        assert!(text.contains("neighbor upstream: no from 192.0.2.3"), "{text}");
     }
 }

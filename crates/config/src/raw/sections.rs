@@ -139,6 +139,9 @@ section! {
     RawBgp {
         networks: Many<Prefix>,
         redistribute: Many<RedistributeName>,
+        always_compare_med: bool,
+        missing_med_worst: bool,
+        ignore_age: bool,
         neighbor: Named<RawNeighbor>,
     } reserved ["vrf"]
 }
@@ -151,6 +154,7 @@ section! {
         local_asn: Within<1, 4_294_967_294>,
         tunnel: String,
         source: IpAddr,
+        next_hop: IpAddr,
         multihop: Within<1, 255>,
         hold_time: Duration,
         keepalive: Duration,
@@ -159,7 +163,9 @@ section! {
         families: Many<FamilyName>,
         import: String,
         export: String,
+        weight: Within<0, 65_535>,
         max_prefix: Within<1, 4_294_967_295>,
+        max_prefix_restart: Duration,
         max_prefix_out: Within<1, 4_294_967_295>,
     } reserved ["vrf"]
 }

@@ -39,6 +39,11 @@ impl<const MIN: u64, const MAX: u64> Within<MIN, MAX> {
         u32::try_from(self.0).unwrap_or(u32::MAX)
     }
 
+    /// As 16 bits; sections that ask have bounds that fit.
+    pub(crate) fn u16(self) -> u16 {
+        u16::try_from(self.0).unwrap_or(u16::MAX)
+    }
+
     /// As 8 bits; sections that ask have bounds that fit.
     pub(crate) fn u8(self) -> u8 {
         u8::try_from(self.0).unwrap_or(u8::MAX)

@@ -32,7 +32,7 @@ impl Resolver<'_> {
     ) -> Option<Bgp> {
         let written = root.bgp.as_ref()?;
         let raw = &written.value;
-        let speaker = self.speaker(root, &written.at);
+        let speaker = self.speaker(root, raw, &written.at);
         let asn = speaker.as_ref().map(|speaker| speaker.asn);
         let mut neighbors = BTreeMap::new();
         for (name, raw) in raw.neighbor.iter().flat_map(|named| &named.value.0) {
@@ -59,9 +59,9 @@ impl Resolver<'_> {
         })
     }
 
-    fn speaker(&mut self, root: &Root, bgp: &At) -> Option<SpeakerConfig> {
+    fn speaker(&mut self, root: &Root, bgp: &RawBgp, at: &At) -> Option<SpeakerConfig> {
         let Some(router) = &root.router else {
-            let at = At { key: "router".to_owned(), span: bgp.span.clone() };
+            let at = At { key: "router".to_owned(), span: at.span.clone() };
             self.faults.error(&at, Fault::Missing("[router] with id and asn, which [bgp] needs"));
             return None;
         };
@@ -75,7 +75,13 @@ impl Resolver<'_> {
                 .error(&written.at, Fault::Value("a BGP identifier is not 0.0.0.0 (RFC 6286)".to_owned()));
         }
         self.check_asn(raw.asn.as_ref());
-        Some(SpeakerConfig { asn: asn?.u32(), router_id: id?, decision: Options::default() })
+        let on = |written: &Option<Written<bool>>| written.as_ref().is_some_and(|written| written.value);
+        let decision = Options {
+            always_compare_med: on(&bgp.always_compare_med),
+            missing_med_worst: on(&bgp.missing_med_worst),
+            ignore_age: on(&bgp.ignore_age),
+        };
+        Some(SpeakerConfig { asn: asn?.u32(), router_id: id?, decision })
     }
 
     /// AS numbers that stand for something else.
@@ -255,6 +261,11 @@ impl Resolver<'_> {
         session.multihop = self.or_default(written, format!("{path}.multihop"), &from, &multihop);
         let written = raw.max_prefix.as_ref().map(|limit| Some(limit.value.u32()));
         session.max_prefix = self.or_default(written, format!("{path}.max_prefix"), &from, &max_prefix);
+        session.weight = raw.weight.as_ref().map_or(0, |weight| weight.value.u16());
+        if let Some(written) = &raw.max_prefix_restart {
+            let seconds = self.whole_seconds(written, 1, "time to stay down");
+            session.max_prefix_restart = Some(Duration::from_secs(seconds.into()));
+        }
         let written = raw.max_prefix_out.as_ref();
         if let (Some(written), Some(limit)) = (written, max_prefix_out.value)
             && written.value.u32() > limit
@@ -299,6 +310,10 @@ impl Resolver<'_> {
             None => Families::IPV6,
             Some(written) => written.value.items.iter().map(|family| family_of(family.value)).collect(),
         };
+        if let Some(hop) = raw.next_hop.as_ref().filter(|hop| hop.value.is_ipv4() == v4 || raw.families.is_none()) {
+            let words = "next_hop is for routes of the family the session does not run over, which families must name";
+            self.faults.contradiction(&hop.at, words.to_owned());
+        }
         let Some(written) = &raw.families else { return };
         if session.families.is_empty() && !written.value.broken {
             self.faults.error(&written.at, Fault::Empty("\"ipv4\", \"ipv6\" or both"));
@@ -308,13 +323,14 @@ impl Resolver<'_> {
             return;
         }
         // Routes of the family the session does not run over need a next hop of ours.
-        match interface.and_then(|interface| own_address(interface, !v4, None)) {
+        let written_hop = raw.next_hop.as_ref().map(|hop| hop.value).filter(|hop| hop.is_ipv4() != v4);
+        match written_hop.or_else(|| own_address(interface?, !v4, None)) {
             Some(IpAddr::V4(address)) => session.next_hop_v4 = Some(address),
             Some(IpAddr::V6(address)) => session.next_hop_v6 = Some(address),
             None => {
                 let words = format!(
                     "{other} routes over this session need an address of ours of that family as their next hop: \
-                     give the tunnel's interface one in addresses or source"
+                     give the tunnel's interface one in addresses or source, or write next_hop"
                 );
                 self.faults.contradiction(&written.at, words);
             }

@@ -349,7 +349,17 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
         "families = [\"ipv4\", \"ipv6\"]",
         &[
             "60:12: bgp.neighbor.azure.families: ipv6 unicast routes over this session need an address of ours of that \
-         family as their next hop: give the tunnel's interface one in addresses or source",
+         family as their next hop: give the tunnel's interface one in addresses or source, or write next_hop",
+        ],
+    ),
+    (
+        "max_prefix     = 4000",
+        "families = [\"ipv4\", \"ipv6\"]\nnext_hop = \"10.0.0.1\"",
+        &[
+            "60:12: bgp.neighbor.azure.families: ipv6 unicast routes over this session need an address of ours of that \
+         family as their next hop: give the tunnel's interface one in addresses or source, or write next_hop",
+            "61:12: bgp.neighbor.azure.next_hop: next_hop is for routes of the family the session does not run over, \
+         which families must name",
         ],
     ),
     (

@@ -197,12 +197,18 @@ psk = { value = "x" }
 
 [bgp]
 redistribute = ["connected", "static", "kernel"]
+always_compare_med = true
+missing_med_worst = true
+ignore_age = true
 
 [bgp.neighbor."10.255.0.1"]
+weight = 7
+max_prefix_restart = "30s"
 asn = 4200000001
 tunnel = "branch"
 hold_time = "30s"
 families = ["ipv4", "ipv6"]
+next_hop = "2001:db8:ffff::3"
 passive = true
 password = { value = "md5" }
 import = "any"
@@ -236,10 +242,14 @@ fn every_form_of_every_key_is_read() {
 
     let bgp = plan.gateway.bgp.as_ref().unwrap();
     assert!(bgp.redistribute.connected && bgp.redistribute.static_routes && bgp.redistribute.kernel);
+    let decision = bgp.speaker.decision;
+    assert!(decision.always_compare_med && decision.missing_med_worst && decision.ignore_age);
     let hub = &bgp.neighbors["10.255.0.1"];
+    assert_eq!((hub.session.weight, hub.session.max_prefix), (7, Some(20_000)));
+    assert_eq!(hub.session.max_prefix_restart, Some(Duration::from_secs(30)));
     assert_eq!(hub.session.address.to_string(), "10.255.0.1", "the name is the address");
     assert_eq!(hub.session.source, Some("10.255.0.2".parse().unwrap()));
-    assert_eq!(hub.session.next_hop_v6, Some("2001:db8:ffff::2".parse().unwrap()));
+    assert_eq!(hub.session.next_hop_v6, Some("2001:db8:ffff::3".parse().unwrap()));
     assert_eq!(
         (hub.session.hold_time, hub.session.keepalive),
         (30, 10),

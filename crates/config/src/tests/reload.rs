@@ -91,7 +91,7 @@ fn a_session_whose_end_moves_also_tells_its_tunnel() {
 
 #[test]
 fn sections_without_a_name_have_their_own_steps() {
-    assert_eq!(diff(&azure("metric = 20", "metric = 30")).routes, Change::Restart(Field::Metric));
+    assert_eq!(diff(&azure("metric = 20", "metric = 30")).routes, Change::Absorb);
     assert_eq!(
         diff(&azure("asn = 65510\n\n[routes]", "asn = 65511\n\n[routes]")).router,
         Some(restart(Field::RouterAsn))

@@ -23,7 +23,7 @@ pub struct IkeSa {
     pub local_id: String,
     /// The peer's identity, as it proved it.
     pub remote_id: String,
-    /// The suite, as IANA names.
+    /// The suite, in the file's keywords.
     pub suite: String,
     /// Is there a NAT before us?
     pub nat_local: bool,

@@ -9,7 +9,7 @@ pub struct Interfaces {
     pub interfaces: Vec<Interface>,
     /// The outer sockets.
     pub sockets: Vec<Socket>,
-    /// Packets dropped before they belonged to a tunnel, by reason.
+    /// Packets the datapath dropped, of all tunnels and of none, by reason.
     pub drops: Vec<NamedCount>,
 }
 
@@ -30,7 +30,7 @@ pub struct Interface {
     pub mss: Option<u16>,
     /// Addresses on it.
     pub addresses: Vec<String>,
-    /// Inner packets and octets to the peer.
+    /// Inner packets to the peer, over all its SAs since the tunnel was configured.
     pub packets_out: u64,
     /// Octets.
     pub bytes_out: u64,
@@ -40,7 +40,7 @@ pub struct Interface {
     pub bytes_in: u64,
     /// Offloads and why one is off.
     pub offloads: Vec<Offload>,
-    /// Packets dropped, by reason.
+    /// Packets its SAs refused, by reason, those of past SAs too.
     pub drops: Vec<NamedCount>,
 }
 

@@ -9,7 +9,7 @@ pub struct ChildSa {
     pub tunnel: String,
     /// `INSTALLED`, `REKEYED` (its successor has taken over) or `LINGERING` (still opened for late packets).
     pub state: String,
-    /// The suite, as IANA names.
+    /// The suite, in the file's keywords.
     pub suite: String,
     /// The key exchange that gave it fresh secrecy, if one did.
     pub pfs: Option<String>,
@@ -17,6 +17,8 @@ pub struct ChildSa {
     pub esn: bool,
     /// `UDP` or `ESP` (protocol 50).
     pub encapsulation: String,
+    /// Where its IKE SA found translators; `None` once that is gone.
+    pub nat: Option<Nat>,
     /// Our outer address and port.
     pub local: String,
     /// The peer's.
@@ -37,6 +39,15 @@ pub struct ChildSa {
     pub inbound: Direction,
     /// To the peer.
     pub outbound: Direction,
+}
+
+/// What NAT detection found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nat {
+    /// Is there one before us?
+    pub local: bool,
+    /// Is there one before the peer?
+    pub remote: bool,
 }
 
 /// One direction.

@@ -1,6 +1,7 @@
 //! Plain answers, one file a page.
 
 mod bgp;
+mod bgp_routes;
 mod ike;
 mod interfaces;
 mod ipsec;
@@ -8,11 +9,12 @@ mod routes;
 mod status;
 
 pub use bgp::{
-    BgpCapability, BgpNeighbor, BgpPath, BgpPrefix, BgpReceived, BgpRoutes, BgpSummary, BgpSummaryRow,
-    BgpTable, BgpTimer, MessageCount,
+    BgpCapability, BgpDecision, BgpFamily, BgpMalformed, BgpNeighbor, BgpPrefixStats, BgpRestart, BgpSummary,
+    BgpSummaryRow, BgpTimer, MessageCount,
 };
+pub use bgp_routes::{BgpPath, BgpPrefix, BgpReceived, BgpRoutes, BgpSegment, BgpTable};
 pub use ike::IkeSa;
 pub use interfaces::{Interface, Interfaces, NamedCount, Offload, Socket};
-pub use ipsec::{ChildSa, Direction};
+pub use ipsec::{ChildSa, Direction, Nat};
 pub use routes::{Route, Routes};
 pub use status::{Layer, Status, TunnelStatus, Why};

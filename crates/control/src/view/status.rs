@@ -32,7 +32,7 @@ pub struct TunnelStatus {
     pub since: u64,
     /// Our outer address and the peer's.
     pub local: String,
-    /// The peer's outer address, and port when not 500.
+    /// The peer's outer address, as far as known; `any` before that.
     pub remote: String,
     /// The interface.
     pub interface: String,
@@ -61,6 +61,8 @@ pub struct Layer {
     pub up: bool,
     /// Seconds in that state.
     pub since: u64,
+    /// Of a neighbour: when its session is down, or lets nothing pass, why.
+    pub why: Option<Why>,
 }
 
 /// Why something is down, from a closed set.

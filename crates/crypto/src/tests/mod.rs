@@ -3,8 +3,10 @@
 mod esp;
 mod exchanges;
 mod frames;
+mod gcm_lanes;
 mod hmac;
 mod kex;
+mod lanes;
 mod modp;
 mod wycheproof;
 

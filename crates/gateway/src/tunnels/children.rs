@@ -30,6 +30,31 @@ pub(crate) struct Child {
     pub(crate) seen: u64,
 }
 
+/// What SAs carried and refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Carried {
+    pub(crate) packets_out: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) packets_in: u64,
+    pub(crate) bytes_in: u64,
+    /// By reason.
+    pub(crate) refused: BTreeMap<&'static str, u64>,
+}
+
+impl Carried {
+    fn add(&mut self, child: &Child) {
+        let (out, inward) = (child.outbound.usage(), child.inbound.usage());
+        self.packets_out += out.packets;
+        self.bytes_out += out.bytes;
+        self.packets_in += inward.packets;
+        self.bytes_in += inward.bytes;
+        let refused = child.inbound.refusals().iter().chain(child.outbound.refusals().iter());
+        for (reason, count) in refused.filter(|(_, count)| *count > 0) {
+            *self.refused.entry(reason.name()).or_default() += count;
+        }
+    }
+}
+
 /// The CHILD SAs of one tunnel.
 #[derive(Default)]
 pub(crate) struct Children {
@@ -37,6 +62,8 @@ pub(crate) struct Children {
     sending: Option<ChildId>,
     /// Made by the peer's rekey: sent on once the peer has shown that it holds the keys.
     next: Option<ChildId>,
+    /// What those that are gone carried.
+    past: Carried,
 }
 
 impl Children {
@@ -47,7 +74,8 @@ impl Children {
         if up.inbound_only {
             return Ok(());
         }
-        let old = up.replaces.filter(|old| self.sending == Some(*old));
+        // One that we do not yet send on may be replaced too: what holds for it holds for its successor.
+        let old = up.replaces.filter(|old| self.sending == Some(*old) || self.next == Some(*old));
         match (old, up.role) {
             (Some(_), Role::Responder) => self.next = Some(up.child),
             (Some(_), Role::Initiator) | (None, _) => {
@@ -62,6 +90,7 @@ impl Children {
     pub(crate) fn down(&mut self, id: ChildId, linger: Duration, now: Instant) {
         let Some(child) = self.all.get_mut(&id) else { return };
         if linger.is_zero() {
+            self.past.add(child);
             self.all.remove(&id);
         } else {
             child.linger_until = Some(now + linger);
@@ -90,8 +119,22 @@ impl Children {
     /// Drops the SAs whose time of lingering is over; true when there were any.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
         let before = self.all.len();
-        self.all.retain(|_, child| child.linger_until.is_none_or(|until| until > now));
+        let past = &mut self.past;
+        self.all.retain(|_, child| {
+            let stays = child.linger_until.is_none_or(|until| until > now);
+            if !stays {
+                past.add(child);
+            }
+            stays
+        });
         self.all.len() != before
+    }
+
+    /// What all of them carried and refused, those that are gone too.
+    pub(crate) fn carried(&self) -> Carried {
+        let mut sum = self.past.clone();
+        self.all.values().for_each(|child| sum.add(child));
+        sum
     }
 
     /// The next time [`expire`](Self::expire) will find something.
@@ -202,5 +245,105 @@ fn limits(up: &ChildUp) -> Limits {
         hard_bytes: up.bytes,
         soft_packets: soft(up.packets),
         hard_packets: up.packets,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crypto::{Encr, Secret, Suite};
+    use ike::{ChildKeys, ConnId};
+
+    const LINGER: Duration = Duration::from_secs(5);
+
+    fn now() -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some point in time")]
+        Instant::now()
+    }
+
+    /// The CHILD SA of this number, in the place of another if one is named.
+    fn child(number: u64, replaces: Option<u64>, role: Role) -> ChildUp {
+        let key = || Secret::from(vec![7; 36]);
+        let none = || Secret::from(Vec::new());
+        let spi = 0x1000 + u32::try_from(number).unwrap();
+        ChildUp {
+            conn: ConnId(1),
+            child: ChildId(number),
+            ike: IkeId(1),
+            spi_in: spi,
+            spi_out: spi,
+            suite: Suite::new(Encr::from_keyword("aes256gcm16").unwrap(), None).unwrap(),
+            esn: false,
+            keys: ChildKeys { encr_in: key(), integ_in: none(), encr_out: key(), integ_out: none() },
+            local_ts: vec![Selector::any_v4()],
+            remote_ts: vec![Selector::any_v4()],
+            path: Path::ike("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()),
+            encap: true,
+            replaces: replaces.map(ChildId),
+            role,
+            inbound_only: false,
+            pfs: None,
+            too_narrow: None,
+            replay_window: 1024,
+            bytes: None,
+            packets: None,
+        }
+    }
+
+    fn sending(children: &Children) -> Option<u64> {
+        children.sending().map(|(id, _)| id.0)
+    }
+
+    #[test]
+    fn a_second_rekey_by_the_peer_before_any_packet_still_leaves_the_first_sa_in_use() {
+        let (mut children, now) = (Children::default(), now());
+        children.up(&child(1, None, Role::Initiator), [0; 16], now).unwrap();
+        children.up(&child(2, Some(1), Role::Responder), [0; 16], now).unwrap();
+        assert_eq!(sending(&children), Some(1));
+        children.up(&child(3, Some(2), Role::Responder), [0; 16], now).unwrap();
+        assert_eq!(sending(&children), Some(1), "the peer may lack the keys of the third too");
+        children.down(ChildId(2), LINGER, now);
+        assert_eq!(sending(&children), Some(1));
+        assert!(!children.first_packet(0x1002), "of the second nothing is awaited any more");
+        assert!(children.first_packet(0x1003));
+        assert_eq!(sending(&children), Some(3));
+    }
+
+    #[test]
+    fn the_first_ones_end_too_leads_to_the_newest_successor() {
+        let (mut children, now) = (Children::default(), now());
+        children.up(&child(1, None, Role::Initiator), [0; 16], now).unwrap();
+        children.up(&child(2, Some(1), Role::Responder), [0; 16], now).unwrap();
+        children.up(&child(3, Some(2), Role::Responder), [0; 16], now).unwrap();
+        children.down(ChildId(1), LINGER, now);
+        assert_eq!(sending(&children), Some(3));
+    }
+
+    #[test]
+    fn our_own_rekey_of_one_not_yet_sent_on_is_sent_on_at_once() {
+        let (mut children, now) = (Children::default(), now());
+        children.up(&child(1, None, Role::Initiator), [0; 16], now).unwrap();
+        children.up(&child(2, Some(1), Role::Responder), [0; 16], now).unwrap();
+        children.up(&child(3, Some(2), Role::Initiator), [0; 16], now).unwrap();
+        assert_eq!(sending(&children), Some(3));
+    }
+
+    #[test]
+    fn what_was_carried_stays_counted_when_its_sa_is_gone() {
+        let (mut children, now) = (Children::default(), now());
+        for number in 1..=2 {
+            children.up(&child(number, None, Role::Initiator), [0; 16], now).unwrap();
+            let (_, held) = children.sending().unwrap();
+            held.outbound.reserve(10, 1000, esp::Tick(0)).unwrap();
+            held.inbound.refusals().count(esp::Refusal::Replayed, 2);
+        }
+        let whole = children.carried();
+        assert_eq!((whole.packets_out, whole.bytes_out), (20, 2000));
+        assert_eq!(whole.refused, [("replayed", 4)].into());
+        children.down(ChildId(1), Duration::ZERO, now);
+        children.down(ChildId(2), LINGER, now);
+        assert_eq!(children.carried(), whole);
+        assert!(children.expire(now + LINGER));
+        assert_eq!((children.iter().count(), children.carried()), (0, whole));
     }
 }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use ::tunnel::TunnelId;
 use config::{Local, LocalEnd, Remote, RemoteEnd, Start};
 use ike::{Command, ConnId, IkeState, Path};
-use rand_core::RngCore;
 
 use super::Tunnel;
 use crate::effect::{Effect, Level};
@@ -19,6 +18,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The wait for an underlay that has no path yet: it is looked at again on every change anyway.
 const NO_PATH_WAIT: Duration = Duration::from_secs(5);
+/// Addresses of one name that are kept: whoever answers for the name must not make the list long.
+const ADDRESSES: usize = 16;
 
 /// Where a tunnel's dial stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,45 +50,73 @@ impl Dial {
 }
 
 impl Gateway {
-    /// Starts an attempt, whatever `start` says, unless one is under way.
+    /// Starts an attempt, whatever `start` says, unless one is under way or it was stopped.
     pub(crate) fn dial(&mut self, id: TunnelId, now: Instant) {
         if self.is_stopping() {
             return;
         }
-        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
-        if matches!(tunnel.dial, Dial::Resolving { .. } | Dial::Dialing { .. } | Dial::Up) {
-            return;
+        let Some(tunnel) = self.tunnels.get(&id) else { return };
+        match tunnel.dial {
+            Dial::Stopped | Dial::Resolving { .. } | Dial::Dialing { .. } | Dial::Up => return,
+            Dial::Waiting | Dial::BackOff { .. } => {}
         }
         let attempt = tunnel.dial.attempt();
-        match candidate(tunnel, attempt) {
+        let candidates = self.candidates(tunnel);
+        let (round, turn) = turn_of(attempt, candidates.len());
+        let candidate = candidates.into_iter().nth(turn);
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        match candidate {
             None => tunnel.dial = Dial::Waiting,
             Some(RemoteEnd::Name(name)) => {
                 tunnel.dial = Dial::Resolving { attempt };
+                tunnel.looked_up.clone_from(&name);
                 self.effects.push_back(Effect::Resolve { tunnel: id, name });
             }
-            Some(RemoteEnd::Address(address)) => self.call(id, address, attempt, now),
+            Some(RemoteEnd::Address(address)) => self.call(id, address, round, attempt, now),
         }
     }
 
-    /// A name was looked up.
+    /// Whom to dial, in the file's order: names, and the addresses that an address of ours can reach now. All of them
+    /// when there are none, so that one is named in the reason.
+    fn candidates(&self, tunnel: &Tunnel) -> Vec<RemoteEnd> {
+        let all = ends(&tunnel.plan.remote);
+        let usable = |end: &&RemoteEnd| match end {
+            RemoteEnd::Name(_) => true,
+            RemoteEnd::Address(address) => self.locals_for(tunnel.id, *address).is_ok(),
+        };
+        let usable: Vec<RemoteEnd> = all.iter().filter(usable).cloned().collect();
+        if usable.is_empty() { all.to_vec() } else { usable }
+    }
+
+    /// A name was looked up. What it led to before counts no more.
     pub(crate) fn resolved(&mut self, id: TunnelId, outcome: Result<Vec<IpAddr>, String>, now: Instant) {
         let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
         let Dial::Resolving { attempt } = tunnel.dial else { return };
-        let rounds = usize::try_from(attempt).unwrap_or(0) / ends(&tunnel.plan.remote).len().max(1);
-        match outcome.map(|list| (list.get(rounds % list.len().max(1)).copied(), list)) {
-            Ok((Some(address), list)) => {
-                for address in list {
-                    if !tunnel.resolved.contains(&address) {
-                        tunnel.resolved.push(address);
-                    }
-                }
-                self.set_connection(id, now);
-                self.want_peer_routes();
-                self.set_guard(now);
-                self.call(id, address, attempt, now);
+        let list = match outcome {
+            Ok(list) if list.is_empty() => {
+                return self.name_unknown(id, "it has no address", attempt, now);
             }
-            Ok((None, _)) => self.name_unknown(id, "it has no address", attempt, now),
-            Err(error) => self.name_unknown(id, &error, attempt, now),
+            Ok(list) => list,
+            Err(error) => return self.name_unknown(id, &error, attempt, now),
+        };
+        let mut distinct: Vec<IpAddr> = Vec::new();
+        for address in list {
+            if distinct.len() < ADDRESSES && !distinct.contains(&address) {
+                distinct.push(address);
+            }
+        }
+        tunnel.resolved.insert(tunnel.looked_up.clone(), distinct.clone());
+        self.set_connection(id, now);
+        self.want_peer_routes();
+        self.set_guard(now);
+        let usable: Vec<IpAddr> =
+            distinct.iter().copied().filter(|address| self.locals_for(id, *address).is_ok()).collect();
+        let list = if usable.is_empty() { distinct } else { usable };
+        let round =
+            self.tunnels.get(&id).map_or(0, |tunnel| turn_of(attempt, self.candidates(tunnel).len()).0);
+        let (round, turn) = (round / list.len(), round % list.len());
+        if let Some(address) = list.get(turn) {
+            self.call(id, *address, round, attempt, now);
         }
     }
 
@@ -96,43 +125,54 @@ impl Gateway {
         self.back_off(id, Why::local(Code::NameUnknown, text, now), attempt, now);
     }
 
-    /// Hands an address to the IKE engine.
-    fn call(&mut self, id: TunnelId, remote: IpAddr, attempt: u32, now: Instant) {
-        let Some(local) = self.local_for(id, remote) else {
-            let why = Why::local(Code::NoPath, format!("no path to {remote} outside the tunnels"), now);
-            let until = now + NO_PATH_WAIT;
-            self.set_why(id, why);
-            if let Some(tunnel) = self.tunnels.get_mut(&id) {
-                tunnel.dial = Dial::BackOff { until, attempt };
+    /// Hands an address to the IKE engine; `round` says which of our own addresses it is tried from.
+    fn call(&mut self, id: TunnelId, remote: IpAddr, round: usize, attempt: u32, now: Instant) {
+        let local = self.locals_for(id, remote).map(|all| all.get(round % all.len().max(1)).copied());
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let conn = tunnel.conn();
+        match local {
+            Ok(Some(local)) => {
+                tunnel.dial = Dial::Dialing { attempt };
+                self.ike.handle_command(Command::Initiate { conn, path: Path::ike(local, remote) }, now);
+                self.tell(id, format!("dialling {remote} from {local}: IKE_SA_INIT"), Level::Info);
             }
-            return;
-        };
-        if let Some(tunnel) = self.tunnels.get_mut(&id) {
-            tunnel.dial = Dial::Dialing { attempt };
-            let conn = tunnel.conn();
-            self.tell(id, format!("dialling {remote} from {local}: IKE_SA_INIT"), Level::Info);
-            self.ike.handle_command(Command::Initiate { conn, path: Path::ike(local, remote) }, now);
+            Ok(None) | Err(_) => {
+                let words = local.err().unwrap_or_default();
+                // Another of the list may have one.
+                let next = attempt + u32::from(ends(&tunnel.plan.remote).len() > 1);
+                tunnel.dial = Dial::BackOff { until: now + NO_PATH_WAIT, attempt: next };
+                self.set_why(id, Why::local(Code::NoPath, words, now));
+            }
         }
     }
 
-    /// Our outer address towards `remote`: the first of the list that is usable, else what the underlay would take.
-    fn local_for(&self, id: TunnelId, remote: IpAddr) -> Option<IpAddr> {
-        let tunnel = self.tunnels.get(&id)?;
-        let path = self.underlay.path_to(remote, &self.tunnel_ifindexes())?;
-        let Local::Ends(ends) = &tunnel.plan.local else { return path.source };
+    /// Our outer addresses towards `remote` that are to be had now, in the file's order; without any in the file, the
+    /// one the underlay would take. Never empty; the error says in words what is missing.
+    fn locals_for(&self, id: TunnelId, remote: IpAddr) -> Result<Vec<IpAddr>, String> {
+        let path = self.underlay.path_to(remote, &self.tunnel_ifindexes());
+        let path = path.ok_or_else(|| format!("no path to {remote} outside the tunnels"))?;
+        let local = self.tunnels.get(&id).map_or(&Local::Any, |tunnel| &tunnel.plan.local);
         let usable = |local: &LocalEnd| match local {
             LocalEnd::Address(address) => (address.is_ipv4() == remote.is_ipv4()
                 && self.underlay.is_local(*address))
             .then_some(*address),
             LocalEnd::Interface(name) => self.underlay.address_of(name, remote.is_ipv4()),
         };
-        ends.iter().find_map(usable)
+        let found: Vec<IpAddr> = match local {
+            Local::Any => path.source.into_iter().collect(),
+            Local::Ends(ends) => ends.iter().filter_map(usable).collect(),
+        };
+        if found.is_empty() {
+            let family = if remote.is_ipv4() { "IPv4" } else { "IPv6" };
+            return Err(format!("no path to {remote}: `local` gives no {family} address that this host has"));
+        }
+        Ok(found)
     }
 
     /// An attempt failed, or the tunnel ended: the next one, later.
     pub(crate) fn back_off(&mut self, id: TunnelId, why: Why, attempt: u32, now: Instant) {
         self.set_why(id, why);
-        let random = self.rng.next_u32();
+        let random = self.rng.number();
         let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
         if tunnel.dial == Dial::Stopped {
             return;
@@ -165,7 +205,7 @@ impl Gateway {
             .filter(|id| !self.ike_goes_on(*id))
             .collect();
         for id in &over {
-            self.dial_failed(*id, Why::local(Code::Stopped, "the attempt was ended by command", now), now);
+            self.dial_failed(*id, Why::local(Code::Cleared, "the attempt was ended by command", now), now);
         }
         !over.is_empty()
     }
@@ -179,6 +219,16 @@ impl Gateway {
     /// An established tunnel is gone: those that initiate come back at once.
     pub(crate) fn redial(&mut self, id: TunnelId, why: Why, now: Instant) {
         self.back_off(id, why, 0, now);
+    }
+
+    /// The same at once, whoever dials otherwise.
+    pub(crate) fn dial_anew(&mut self, id: TunnelId, now: Instant) {
+        if let Some(tunnel) = self.tunnels.get_mut(&id)
+            && matches!(tunnel.dial, Dial::Waiting | Dial::BackOff { .. })
+        {
+            tunnel.dial = Dial::Waiting;
+            self.dial(id, now);
+        }
     }
 
     /// Attempts whose wait is over.
@@ -211,8 +261,7 @@ impl Gateway {
     }
 
     fn has_path(&self, tunnel: &Tunnel) -> bool {
-        let tunnels = self.tunnel_ifindexes();
-        tunnel.known_remotes().any(|remote| self.underlay.path_to(remote, &tunnels).is_some())
+        tunnel.known_remotes().any(|remote| self.locals_for(tunnel.id, remote).is_ok())
     }
 
     /// Gives the IKE engine the connection with everything known so far filled in.
@@ -233,14 +282,15 @@ impl Gateway {
         }
     }
 
-    /// A tunnel's connection with everything known so far filled in.
+    /// A tunnel's connection with everything known so far filled in; none for one that was stopped, whose peer is not
+    /// let in.
     fn connection_of(&self, id: TunnelId) -> Option<ike::Connection> {
-        let tunnel = self.tunnels.get(&id)?;
+        let tunnel = self.tunnels.get(&id).filter(|tunnel| tunnel.dial != Dial::Stopped)?;
         Some(tunnel.plan.connection(self.locals(&tunnel.plan.local), tunnel.known_remotes().collect()))
     }
 
     /// Our outer addresses as they are now; empty for any.
-    fn locals(&self, local: &Local) -> Vec<IpAddr> {
+    pub(crate) fn locals(&self, local: &Local) -> Vec<IpAddr> {
         let Local::Ends(ends) = local else { return Vec::new() };
         ends.iter()
             .flat_map(|end| match end {
@@ -257,15 +307,15 @@ impl Gateway {
 impl Tunnel {
     /// Addresses of the peer known so far: written, or looked up.
     pub(crate) fn known_remotes(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.plan.remote.addresses().chain(self.resolved.iter().copied())
+        self.plan.remote.addresses().chain(self.resolved.values().flatten().copied())
     }
-}
 
-/// The peers of the file in turn, one further with each attempt.
-fn candidate(tunnel: &Tunnel, attempt: u32) -> Option<RemoteEnd> {
-    let ends = ends(&tunnel.plan.remote);
-    let index = usize::try_from(attempt).unwrap_or(0).checked_rem(ends.len())?;
-    ends.get(index).cloned()
+    /// Forgets what names led to that the file no longer has.
+    pub(crate) fn forget_names(&mut self) {
+        let ends = ends(&self.plan.remote);
+        let named = |name: &String| ends.iter().any(|end| matches!(end, RemoteEnd::Name(n) if n == name));
+        self.resolved.retain(|name, _| named(name));
+    }
 }
 
 fn ends(remote: &Remote) -> &[RemoteEnd] {
@@ -273,6 +323,12 @@ fn ends(remote: &Remote) -> &[RemoteEnd] {
         Remote::Any => &[],
         Remote::Ends(ends) => ends,
     }
+}
+
+/// How often the list of `length` was gone through before this attempt, and whose turn it is now.
+fn turn_of(attempt: u32, length: usize) -> (usize, usize) {
+    let attempt = usize::try_from(attempt).unwrap_or(0);
+    (attempt / length.max(1), attempt % length.max(1))
 }
 
 /// 1 s, 2 s, 4 s … 60 s, each less up to a half at random.

@@ -6,7 +6,6 @@ use ::tunnel::{Report, TunnelId};
 use config::Start;
 use esp::Tick;
 use ike::{ChildUp, ConnId, DownReason, Event, Failure, Note};
-use rand_core::RngCore;
 
 use super::Tunnel;
 use super::dial::Dial;
@@ -21,7 +20,8 @@ impl Gateway {
             Event::IkeUp(up) => {
                 let id = TunnelId(up.conn.0);
                 let text = format!("IKE is up with {} at {}", up.remote_id, up.path.remote);
-                self.tell(id, text, Level::Info);
+                self.note_spis(id, up.ike);
+                self.tell_ike(id, up.ike, text);
                 if let Some(tunnel) = self.tunnels.get_mut(&id) {
                     tunnel.peer = Some(up.path.remote.ip());
                     tunnel.local = Some(up.path.local.ip());
@@ -41,18 +41,24 @@ impl Gateway {
             }
             Event::IkeRekeyed { conn, old, new, .. } => {
                 let id = TunnelId(conn.0);
-                self.tell(id, "IKE SA rekeyed".to_owned(), Level::Info);
+                self.note_spis(id, new);
+                self.tell_ike(id, new, "IKE SA rekeyed".to_owned());
                 if let Some(tunnel) = self.tunnels.get_mut(&id) {
                     tunnel.children.inherit(old, new);
                 }
             }
-            Event::IkeDown { conn, reason, replaced, .. } => {
-                self.ike_down(TunnelId(conn.0), reason, replaced, now)
+            Event::IkeDown { conn, ike, reason, replaced } => {
+                let id = TunnelId(conn.0);
+                self.tell_ike(id, ike, format!("IKE SA down: {reason}"));
+                if let Some(tunnel) = self.tunnels.get_mut(&id) {
+                    tunnel.ike_spis.remove(&ike);
+                }
+                self.ike_down(id, reason, replaced, now);
             }
             Event::Failed { conn, failure } => self.failed(conn, &failure, now),
             Event::PathChanged { conn, ike, path } => {
                 let id = TunnelId(conn.0);
-                self.tell(id, format!("the peer is at {} now", path.remote), Level::Info);
+                self.tell_ike(id, ike, format!("the peer is at {} now", path.remote));
                 if let Some(tunnel) = self.tunnels.get_mut(&id) {
                     tunnel.peer = Some(path.remote.ip());
                     tunnel.children.moved(ike, path);
@@ -67,11 +73,13 @@ impl Gateway {
 
     fn child_up(&mut self, up: &ChildUp, now: Instant) {
         let id = TunnelId(up.conn.0);
-        let mut iv_seed = [0; 16];
-        self.rng.fill_bytes(&mut iv_seed);
+        let iv_seed = self.rng.octets();
         let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
         if let Err(error) = tunnel.children.up(up, iv_seed, now) {
-            self.spi(id, up.spi_in, format!("CHILD SA cannot be used: {error}"));
+            let text = format!("CHILD SA cannot be used: {error}");
+            self.spi(id, up.spi_in, text.clone());
+            self.ike.handle_command(ike::Command::TerminateChild { child: up.child }, now);
+            self.dial_failed(id, Why::local(Code::PeerMisbehaved, text, now), now);
             return;
         }
         tunnel.dial = Dial::Up;
@@ -100,14 +108,20 @@ impl Gateway {
             return;
         }
         let was_up = tunnel.dial == Dial::Up;
+        let remake = self.tunnels.get_mut(&id).is_some_and(|tunnel| std::mem::take(&mut tunnel.remake));
         self.tunnel_lost(id, now);
         if was_up {
             self.redial(id, Why::of_end(reason, now), now);
         }
+        if was_up && remake {
+            self.dial_anew(id, now);
+        }
     }
 
     fn ike_down(&mut self, id: TunnelId, reason: DownReason, replaced: bool, now: Instant) {
-        self.tell(id, format!("IKE SA down: {reason}"), Level::Info);
+        if reason == DownReason::PeerRestarted {
+            self.peer_restarted(id, now);
+        }
         if replaced {
             return;
         }
@@ -141,7 +155,9 @@ impl Gateway {
                 let id = TunnelId(conn.0);
                 let text = format!("{remote} has not answered {sent} messages");
                 self.tell(id, text.clone(), Level::Info);
-                if self.tunnels.get(&id).is_some_and(|tunnel| !tunnel.carries()) {
+                // What was stopped is down because of that, whatever becomes of its DELETE.
+                let waits = |tunnel: &Tunnel| !tunnel.carries() && tunnel.dial != Dial::Stopped;
+                if self.tunnels.get(&id).is_some_and(waits) {
                     self.set_why(id, Why::local(Code::PeerSilent, text, now));
                 }
             }
@@ -178,8 +194,10 @@ impl Gateway {
     /// Something the datapath saw.
     pub(crate) fn report(&mut self, report: Report, now: Instant) {
         match report {
-            Report::Ike { local, remote, bytes } => {
-                self.ike.handle_datagram(ike::Path { local, remote }, &bytes, now);
+            Report::Ike { local, remote, ifindex, bytes } => {
+                let path = ike::Path { local, remote };
+                self.arrivals.note(path, ifindex);
+                self.ike.handle_datagram(path, &bytes, now);
             }
             Report::OnDemand { tunnel } => {
                 let waits = |t: &Tunnel| t.plan.start == Start::OnDemand && t.dial == Dial::Waiting;
@@ -202,8 +220,8 @@ impl Gateway {
                     self.ike.handle_datapath(ike::Report::SoftLimit { spi_in }, now);
                 }
             }
-            Report::Exhausted { tunnel, spi } => {
-                if let Some(spi_in) = self.inbound_of(tunnel, spi, true) {
+            Report::Exhausted { tunnel, spi, outbound } => {
+                if let Some(spi_in) = self.inbound_of(tunnel, spi, outbound) {
                     self.ike.handle_datapath(ike::Report::HardLimit { spi_in }, now);
                 }
             }

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use ::tunnel::TunnelId;
 use config::Start;
-use ike::Command;
+use ike::{Command, ConnId, IkeId, IkeStatus};
 
 use super::dial::Dial;
-use crate::effect::{Device, Effect, Level, Line};
+use crate::effect::{Device, Effect, Level, Line, Spi};
 use crate::gateway::Gateway;
 use crate::why::{Code, Why};
 
@@ -31,6 +31,17 @@ impl Gateway {
         }
     }
 
+    /// The peer's gateway came again and remembers nothing. What its sessions said through the old SAs is as dead, unless
+    /// they show that they outlived it.
+    pub(crate) fn peer_restarted(&mut self, id: TunnelId, now: Instant) {
+        if !self.tunnels.get(&id).is_some_and(crate::tunnels::Tunnel::carries) {
+            return;
+        }
+        for neighbor in self.neighbors_of(id) {
+            self.speaker.peer_restarted(neighbor, now);
+        }
+    }
+
     /// None does any more: its sessions and all they taught end in this very turn.
     pub(crate) fn tunnel_lost(&mut self, id: TunnelId, now: Instant) {
         for neighbor in self.neighbors_of(id) {
@@ -51,6 +62,7 @@ impl Gateway {
         {
             tunnel.dial = Dial::Waiting;
         }
+        self.retry_device(id);
         self.dial(id, now);
     }
 
@@ -66,7 +78,7 @@ impl Gateway {
 
     /// Takes a tunnel out altogether.
     pub(crate) fn remove_tunnel(&mut self, id: TunnelId, now: Instant) {
-        self.ike.remove_connection(ike::ConnId(id.0), now);
+        self.ike.remove_connection(ConnId(id.0), now);
         self.drain_ike(now);
         self.tunnel_lost(id, now);
         self.tunnels.remove(&id);
@@ -81,20 +93,44 @@ impl Gateway {
         }
     }
 
-    /// A line about a tunnel.
+    /// A line about a tunnel, with the SPIs of its newest IKE SA if it has one.
     pub(crate) fn tell(&mut self, id: TunnelId, text: String, level: Level) {
-        let tunnel = self.tunnels.get(&id).map(|tunnel| tunnel.plan.name.clone());
-        self.effects.push_back(Effect::Log(Line { level, tunnel, spi: None, text }));
+        let newest = self.ike.ike_status(ConnId(id.0)).pop().map(|sa| spis_of(&sa));
+        self.tell_of(id, newest, text, level);
     }
 
-    /// A line about an SA.
+    /// A line about an IKE SA that is, or lately was, established.
+    pub(crate) fn tell_ike(&mut self, id: TunnelId, ike: IkeId, text: String) {
+        let spis = self.tunnels.get(&id).and_then(|tunnel| tunnel.ike_spis.get(&ike).copied());
+        self.tell_of(id, spis, text, Level::Info);
+    }
+
+    /// A line about a CHILD SA.
     pub(crate) fn spi(&mut self, id: TunnelId, spi: u32, text: String) {
+        self.tell_of(id, Some(Spi::Esp(spi)), text, Level::Info);
+    }
+
+    fn tell_of(&mut self, id: TunnelId, spi: Option<Spi>, text: String, level: Level) {
         let tunnel = self.tunnels.get(&id).map(|tunnel| tunnel.plan.name.clone());
-        self.effects.push_back(Effect::Log(Line { level: Level::Info, tunnel, spi: Some(spi), text }));
+        self.effects.push_back(Effect::Log(Line { level, tunnel, spi, text }));
+    }
+
+    /// Remembers an IKE SA's SPIs: the line about its end has them too.
+    pub(crate) fn note_spis(&mut self, id: TunnelId, ike: IkeId) {
+        let all = self.ike.ike_status(ConnId(id.0));
+        if let Some(sa) = all.iter().find(|sa| sa.ike == ike)
+            && let Some(tunnel) = self.tunnels.get_mut(&id)
+        {
+            tunnel.ike_spis.insert(ike, spis_of(sa));
+        }
     }
 
     /// A line about no tunnel.
     pub(crate) fn log(&mut self, text: String) {
         self.effects.push_back(Effect::Log(Line { level: Level::Info, tunnel: None, spi: None, text }));
     }
+}
+
+fn spis_of(sa: &IkeStatus) -> Spi {
+    Spi::Ike { initiator: sa.spi_i, responder: sa.spi_r }
 }

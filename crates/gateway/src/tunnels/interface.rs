@@ -16,6 +16,9 @@ use crate::why::{Code, Source, Why};
 const BEFORE_SA: u32 = 1400;
 /// How long a smaller MTU of the path is believed (RFC 1191 section 6.3 suggests 10 minutes).
 const PATH_MTU_AGE: Duration = Duration::from_secs(600);
+/// The least a path is believed to take over IPv4: what Linux takes for the least too (`ip_rt_min_pmtu`). ICMP can be
+/// forged by anyone who knows both addresses.
+const IPV4_PATH_MIN: u32 = 552;
 /// What IPv6 needs of a link; a device with less loses its IPv6 addresses and routes.
 const IPV6_MIN: u32 = 1280;
 
@@ -62,15 +65,60 @@ impl Gateway {
                 self.want_static_routes(id);
                 self.want_listeners();
                 self.start(id, now);
+                // It may be the device alone that was gone.
+                if self.tunnels.get(&id).is_some_and(Tunnel::carries) {
+                    self.tunnel_carries(id, now);
+                }
             }
             Err(error) => {
                 let text = format!("the interface {}: {error}", tunnel.plan.interface.name);
                 tunnel.device = DeviceState::Failed(error);
                 self.set_why(id, Why { source: Source::Kernel, ..Why::local(Code::Device, text, now) });
+                self.refuse_static_routes(id);
             }
         }
         // What the kernel holds of ours can be told apart only once the devices are known.
         self.effects.push_back(Effect::ReadKernel);
+    }
+
+    /// Devices that were there and that the kernel no longer has: someone removed them. They are made anew; until then
+    /// nothing that should have gone into them leaves in clear.
+    pub(crate) fn find_lost_devices(&mut self, now: Instant) {
+        let there = |ifindex: &u32| self.underlay.links.contains_key(ifindex);
+        let lost: Vec<TunnelId> = self
+            .tunnels
+            .values()
+            .filter(|tunnel| tunnel.device.ifindex().is_some_and(|ifindex| !there(&ifindex)))
+            .map(|tunnel| tunnel.id)
+            .collect();
+        for id in lost {
+            let text = format!("the interface {} is gone; it is made anew", self.interface_name(id));
+            self.tell(id, text, crate::effect::Level::Warn);
+            if let Some(tunnel) = self.tunnels.get_mut(&id) {
+                tunnel.device = DeviceState::Opening;
+            }
+            self.tunnel_lost(id, now);
+            self.drain_speaker(now);
+            self.refuse_static_routes(id);
+            self.want_listeners();
+            self.open_device(id);
+        }
+    }
+
+    /// Devices that could not be had are tried again.
+    pub(crate) fn retry_devices(&mut self) {
+        for id in self.tunnel_ids() {
+            self.retry_device(id);
+        }
+    }
+
+    pub(crate) fn retry_device(&mut self, id: TunnelId) {
+        if let Some(tunnel) = self.tunnels.get_mut(&id)
+            && matches!(tunnel.device, DeviceState::Failed(_))
+        {
+            tunnel.device = DeviceState::Opening;
+            self.open_device(id);
+        }
     }
 
     pub(crate) fn interface_name(&self, id: TunnelId) -> &str {
@@ -79,7 +127,11 @@ impl Gateway {
 
     /// A send to `remote` was larger than the path takes.
     pub(crate) fn path_mtu(&mut self, remote: IpAddr, mtu: u32, now: Instant) {
-        let concerned = |tunnel: &&mut Tunnel| tunnel.peer == Some(remote);
+        let mtu = mtu.max(if remote.is_ipv6() { IPV6_MIN } else { IPV4_PATH_MIN });
+        // RFC 1191 section 3: "A host should never increase its estimate of the Path MTU in response to the contents of a
+        // Datagram Too Big message."
+        let smaller = |tunnel: &Tunnel| tunnel.path_mtu.is_none_or(|(known, _)| known >= mtu);
+        let concerned = |tunnel: &&mut Tunnel| tunnel.peer == Some(remote) && smaller(tunnel);
         let mut changed = Vec::new();
         for tunnel in self.tunnels.values_mut().filter(concerned) {
             if tunnel.path_mtu.is_none_or(|(known, _)| known != mtu) {

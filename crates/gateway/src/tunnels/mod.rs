@@ -7,13 +7,15 @@ mod fate;
 mod interface;
 mod table;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use ::tunnel::TunnelId;
 use config::Start;
-use ike::ConnId;
+use ike::{ConnId, IkeId};
 
+use crate::effect::Spi;
 use crate::why::{Code, Why};
 use children::Children;
 use dial::Dial;
@@ -25,8 +27,10 @@ pub(crate) struct Tunnel {
     pub(crate) dial: Dial,
     pub(crate) children: Children,
     pub(crate) device: DeviceState,
-    /// Addresses of the peer that its names gave, and those written in the file.
-    pub(crate) resolved: Vec<IpAddr>,
+    /// Addresses of the peer that each of its names gave when last looked up.
+    pub(crate) resolved: BTreeMap<String, Vec<IpAddr>>,
+    /// The name looked up last.
+    pub(crate) looked_up: String,
     /// Where the peer of the established IKE SA is.
     pub(crate) peer: Option<IpAddr>,
     /// Our outer address of it.
@@ -35,6 +39,10 @@ pub(crate) struct Tunnel {
     pub(crate) path_mtu: Option<(u32, Instant)>,
     /// The MTU the interface has now.
     pub(crate) mtu: u32,
+    /// Its CHILD SA was cleared by command: another is made at once, whoever dialled for it.
+    pub(crate) remake: bool,
+    /// SPIs of its established IKE SAs.
+    pub(crate) ike_spis: BTreeMap<IkeId, Spi>,
     /// Why it is down; kept until it is up.
     pub(crate) why: Option<Why>,
     /// Since when the whole state is what it is.
@@ -76,11 +84,14 @@ impl Tunnel {
             dial: Dial::Waiting,
             children: Children::default(),
             device: DeviceState::Opening,
-            resolved: Vec::new(),
+            resolved: BTreeMap::new(),
+            looked_up: String::new(),
             peer: None,
             local: None,
             path_mtu: None,
             mtu,
+            remake: false,
+            ike_spis: BTreeMap::new(),
             why,
             since: now,
             was_up: false,

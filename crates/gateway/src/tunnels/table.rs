@@ -16,6 +16,7 @@ impl Gateway {
             return;
         }
         let mut table = TableBuilder::default();
+        table.set_outer(Arc::clone(&self.outer));
         for tunnel in self.tunnels.values() {
             table.set_tunnel(row(tunnel));
             for (_, child) in tunnel.children.iter() {

@@ -1,42 +1,54 @@
-//! The `show bgp` pages.
+//! `show bgp summary` and `show bgp neighbors`.
 
-use std::net::IpAddr;
-use std::time::Instant;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use ::bgp::{
-    MessageCounters, NeighborId, NeighborView, PathView, RefusedCounts, State, SummaryView, TableRow,
+    Direction, FamilyView, MessageCounters, NeighborId, NeighborView, RefusedCounts, State, SummaryView,
 };
-use bgp_rib::{Source, Verdict};
-use bgp_wire::{Capability, PathAttributes};
+use bgp_wire::{Capability, CapabilityCode, Family};
 use control::view::{
-    BgpCapability, BgpNeighbor, BgpPath, BgpPrefix, BgpReceived, BgpRoutes, BgpSummary, BgpSummaryRow,
-    BgpTable, BgpTimer, MessageCount, NamedCount,
+    BgpCapability, BgpDecision, BgpFamily, BgpMalformed, BgpNeighbor, BgpPrefixStats, BgpRestart, BgpSummary,
+    BgpSummaryRow, BgpTimer, MessageCount, NamedCount,
 };
-use inet::{Prefix, PrefixMap};
 
 use super::ago;
-use crate::fib::Key;
 use crate::gateway::Gateway;
-
-/// The weight routers give their own routes.
-const OWN_WEIGHT: u32 = 32_768;
-/// LOCAL_PREF where none was set.
-const LOCAL_PREF: u32 = 100;
 
 impl Gateway {
     pub(super) fn bgp_summary_view(&self, now: Instant) -> BgpSummary {
         let config = self.speaker.config();
+        let (rib_memory, peer_memory) = self.speaker.memory();
+        let ids = self.neighbors.keys().filter_map(|id| self.speaker.neighbor(*id));
+        let peers: Vec<BgpSummaryRow> = ids.map(|view| self.summary_row(&view, now)).collect();
         BgpSummary {
             router_id: config.router_id.to_string(),
             asn: config.asn,
             table_version: self.table_version,
             rib_count: self.speaker.table_len(),
-            peers: self.speaker.summary().iter().map(|summary| self.summary_row(summary, now)).collect(),
+            rib_memory,
+            vrf_name: "default".to_owned(),
+            peer_count: peers.len(),
+            peer_memory,
+            total_peers: peers.len(),
+            displayed_peers: peers.len(),
+            failed_peers: peers.iter().filter(|peer| peer.state != State::Established.to_string()).count(),
+            strangers: self.strangers.count(),
+            best_path: BgpDecision {
+                always_compare_med: config.decision.always_compare_med,
+                deterministic_med: true,
+                missing_med_worst: config.decision.missing_med_worst,
+                ignore_age: config.decision.ignore_age,
+            },
+            peers,
+            ..BgpSummary::default()
         }
     }
 
-    fn summary_row(&self, summary: &SummaryView, now: Instant) -> BgpSummaryRow {
-        let counters = self.speaker.neighbor(summary.id).map(|view| view.counters).unwrap_or_default();
+    fn summary_row(&self, view: &NeighborView, now: Instant) -> BgpSummaryRow {
+        let NeighborView { summary, counters, hostname, .. } = view;
+        let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
+        let in_state = now.saturating_duration_since(summary.since);
         BgpSummaryRow {
             name: summary.name.to_string(),
             address: summary.address.to_string(),
@@ -49,11 +61,18 @@ impl Gateway {
             table_version: if summary.state == State::Established { self.table_version } else { 0 },
             inq: summary.input_queue as u64,
             outq: summary.output_queue as u64,
-            peer_uptime: ago(summary.since, now),
+            peer_uptime: in_state.as_secs(),
+            peer_uptime_msec: u64::try_from(in_state.as_millis()).unwrap_or(u64::MAX),
             pfx_rcd: summary.received,
             pfx_snt: summary.sent,
             state: summary.state.to_string(),
             peer_state: peer_state(summary),
+            reason: summary.reason.clone(),
+            hostname: hostname.as_ref().and_then(|(host, _)| named(host)),
+            domainname: hostname.as_ref().and_then(|(_, domain)| named(domain)),
+            software_version: software_version(view),
+            id_type: if summary.address.is_ipv4() { "ipv4" } else { "ipv6" }.to_owned(),
+            dynamic_peer: false,
             connections_established: counters.established,
             connections_dropped: counters.dropped,
             desc: summary.description.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -78,38 +97,32 @@ impl Gateway {
 
     fn neighbor_page(&self, view: &NeighborView, now: Instant) -> BgpNeighbor {
         let since = |at: Option<Instant>| at.map(|at| ago(at, now));
-        let families = |pick: fn(&::bgp::FamilyView) -> bool| {
+        let families = |pick: fn(&FamilyView) -> bool| {
             view.families.iter().filter(|f| pick(f)).map(|f| f.family.to_string()).collect()
         };
-        let negotiated = view.negotiated.as_ref();
+        let known = self.neighbors.get(&view.summary.id);
         BgpNeighbor {
-            summary: self.summary_row(&view.summary, now),
+            summary: self.summary_row(view, now),
+            nbr_external_link: view.external,
+            local_role: "undefined".to_owned(),
+            remote_role: "undefined".to_owned(),
             remote_router_id: view.remote_router_id.map(|id| id.to_string()),
             local_router_id: view.local_router_id.to_string(),
             last_read: since(view.last_read),
             last_write: since(view.last_write),
-            hold_time: BgpTimer {
-                configured: view.configured_hold.into(),
-                negotiated: negotiated.map(|n| n.hold.map_or(0, |hold| hold.as_secs())),
-            },
-            keepalive: BgpTimer {
-                configured: view.configured_keepalive.into(),
-                negotiated: negotiated.map(|n| n.keepalive.as_secs()),
-            },
-            capabilities: view
-                .capabilities
-                .iter()
-                .map(|c| BgpCapability {
-                    name: capability_name(&c.capability),
-                    advertised: c.advertised,
-                    received: c.received,
-                })
-                .collect(),
+            in_update_elapsed: since(view.last_update),
+            min_advertisement_interval: 0,
+            passive: view.passive,
+            capabilities: view.capabilities.iter().map(capability).collect(),
+            graceful_restart: restart(view, now),
             messages: messages(&view.counters.sent, &view.counters.received),
+            address_families: view.families.iter().map(|family| family_page(view, family)).collect(),
+            prefix_stats: prefix_stats(view),
             import: view.import.clone(),
             export: view.export.clone(),
-            max_prefix: view.max_prefix.0.map(|limit| limit as usize),
-            max_prefix_out: view.max_prefix.1.map(|limit| limit as usize),
+            max_prefix: limit(view.max_prefix.0),
+            max_prefix_warning: limit(warning(view.max_prefix.0)),
+            max_prefix_out: limit(view.max_prefix.1),
             accepted: view.summary.accepted,
             refused: refused(view.refused),
             eor_received: families(|f| f.end_of_rib_received),
@@ -120,124 +133,157 @@ impl Gateway {
             host_local: view.local.map(|a| a.to_string()),
             host_foreign: view.remote.map(|a| a.to_string()),
             nexthop: view.local.map(|a| a.ip().to_string()),
-            connect_retry_in: view
-                .retry_at
-                .or(view.idle_until)
-                .map(|at| at.saturating_duration_since(now).as_secs()),
+            bgp_connection: self.connection_words(view).to_owned(),
+            connected_by: view.direction.map(|direction| opener(direction).to_owned()),
+            tcp_mss_configured: known.and_then(|_| self.target(view.summary.id)?.mss),
+            connect_retry_in: view.retry_at.or(view.idle_until).map(|at| left(at, now)),
+            connections_refused: view.counters.refused,
+            collisions: view.counters.collisions,
+            last_malformed: view.last_malformed.as_ref().map(|(at, message)| malformed(*at, message, now)),
             multihop: view.multihop,
-            authentication_enabled: self
-                .neighbors
-                .get(&view.summary.id)
-                .is_some_and(|neighbor| neighbor.plan.password.is_some()),
+            authentication_enabled: known.is_some_and(|neighbor| neighbor.plan.password.is_some()),
+            ..timers(view, now)
         }
     }
 
-    pub(super) fn bgp_table_view(&self, now: Instant) -> BgpTable {
-        let prefixes = self.speaker.table().map(|row| self.prefix_row(&row, now)).collect();
-        BgpTable { prefixes, ..self.table_head(false) }
+    /// Is the peer on a subnet of an interface of ours? Never through a tunnel.
+    fn connection_words(&self, view: &NeighborView) -> &'static str {
+        let address = view.summary.address;
+        let shared = view.summary.tunnel.is_none()
+            && self.underlay.connected(&self.tunnel_ifindexes()).any(|subnet| subnet.contains(address));
+        if shared { "shared network" } else { "non shared network" }
     }
+}
 
-    pub(super) fn bgp_prefix_view(&self, text: &str, now: Instant) -> Result<BgpTable, String> {
-        let prefix = self.prefix_asked(text)?;
-        let view = self.speaker.prefix(prefix).ok_or_else(|| format!("{prefix} is not in the table"))?;
-        let mut row = self.prefix_row(&view.row, now);
-        row.advertised_to = view.advertised_to.iter().map(|(_, name)| name.to_string()).collect();
-        for (id, name, verdict) in &view.refused {
-            row.paths.extend(self.refused_path(*id, name, prefix, verdict, now));
+/// Seconds until then.
+fn left(at: Instant, now: Instant) -> u64 {
+    at.saturating_duration_since(now).as_secs()
+}
+
+fn opener(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Outgoing => "local",
+        Direction::Incoming => "remote",
+    }
+}
+
+fn limit(limit: Option<u32>) -> Option<usize> {
+    limit.map(|limit| limit as usize)
+}
+
+/// The alarm is raised at four fifths.
+fn warning(limit: Option<u32>) -> Option<u32> {
+    limit.map(|limit| u32::try_from((u64::from(limit) * 4).div_ceil(5)).unwrap_or(u32::MAX))
+}
+
+/// The page's timers, and nothing else of it.
+fn timers(view: &NeighborView, now: Instant) -> BgpNeighbor {
+    let negotiated = view.negotiated.as_ref();
+    let seconds = |span: Option<Duration>| span.map_or(0, |span| span.as_secs());
+    let remaining = |at: Option<Instant>| at.map(|at| left(at, now));
+    BgpNeighbor {
+        hold_time: BgpTimer {
+            configured: view.configured_hold.into(),
+            negotiated: negotiated.map(|n| seconds(n.hold)),
+            remaining: remaining(view.hold_at),
+        },
+        keepalive: BgpTimer {
+            configured: view.configured_keepalive.into(),
+            negotiated: negotiated.map(|n| n.keepalive.as_secs()),
+            remaining: remaining(view.keepalive_at),
+        },
+        send_hold_time: BgpTimer {
+            configured: ::bgp::SEND_HOLD_MIN.as_secs(),
+            negotiated: negotiated.map(|_| seconds(view.send_hold)),
+            remaining: remaining(view.send_hold_at),
+        },
+        ..BgpNeighbor::default()
+    }
+}
+
+fn capability(view: &::bgp::CapabilityView) -> BgpCapability {
+    BgpCapability {
+        name: capability_name(&view.capability),
+        advertised: view.advertised,
+        received: view.received,
+    }
+}
+
+fn restart(view: &NeighborView, now: Instant) -> BgpRestart {
+    let offered = view.graceful_restart.as_ref();
+    let name = |family: &bgp_wire::GracefulFamily| {
+        Family::from_wire(family.afi, family.safi)
+            .map_or_else(|| format!("AFI {} SAFI {}", family.afi, family.safi), |family| family.to_string())
+    };
+    BgpRestart {
+        local_mode: "helper".to_owned(),
+        offered: offered.is_some(),
+        restarting: offered.is_some_and(|offered| offered.restarting),
+        notification: offered.is_some_and(|offered| offered.notification),
+        restart_time: offered.map(|offered| offered.time.into()),
+        families: offered.into_iter().flat_map(|offered| offered.families.iter().map(name)).collect(),
+        stale: view.stale,
+        remaining: view.stale_until.map(|at| left(at, now)),
+    }
+}
+
+fn family_page(view: &NeighborView, family: &FamilyView) -> BgpFamily {
+    BgpFamily {
+        family: family.family.to_string(),
+        negotiated: family.negotiated,
+        soft_reconfiguration: true,
+        communities_sent: "standard, extended and large".to_owned(),
+        received_prefix_counter: family.received,
+        accepted_prefix_counter: family.accepted,
+        sent_prefix_counter: family.sent,
+        held_back: family.held_back,
+        prefix_allowed_max: limit(view.max_prefix.0),
+        prefix_allowed_max_warning: limit(warning(view.max_prefix.0)),
+        prefix_out_allowed_max: limit(view.max_prefix.1),
+        incoming_update_prefix_filter_list: view.import.clone(),
+        outgoing_update_prefix_filter_list: view.export.clone(),
+        import_denies_all: view.import_denies_all,
+        export_denies_all: view.export_denies_all,
+        end_of_rib_sent: family.end_of_rib_sent,
+        end_of_rib_received: family.end_of_rib_received,
+    }
+}
+
+fn prefix_stats(view: &NeighborView) -> BgpPrefixStats {
+    let (held, counted) = (&view.refused, &view.counters);
+    BgpPrefixStats {
+        inbound_filtered: held.policy,
+        guarded: held.guard,
+        aspath_loop: held.as_loop,
+        originator_loop: held.originator_loop,
+        cluster_loop: held.cluster_loop,
+        invalid_next_hop: held.next_hop,
+        withdrawn: counted.withdrawn,
+        treated_as_withdraw: counted.treated_as_withdraw,
+        attributes_discarded: counted.attributes_discarded,
+        unsendable: counted.unsendable,
+    }
+}
+
+fn malformed(at: Instant, message: &[u8], now: Instant) -> BgpMalformed {
+    let mut digits = String::with_capacity(message.len() * 2);
+    for octet in message {
+        // A string takes whatever is written to it.
+        let _ = write!(digits, "{octet:02x}");
+    }
+    BgpMalformed { age: ago(at, now), message: digits }
+}
+
+/// Capability 75: one octet of length and the text.
+fn software_version(view: &NeighborView) -> Option<String> {
+    /// `draft-ietf-idr-software-version`.
+    const SOFTWARE_VERSION: CapabilityCode = CapabilityCode(75);
+    view.capabilities.iter().find_map(|offer| match &offer.capability {
+        Capability::Unknown { code: SOFTWARE_VERSION, value } => {
+            Some(bgp_wire::sanitise(&String::from_utf8_lossy(value.get(1..)?)))
         }
-        Ok(BgpTable { prefixes: vec![row], ..self.table_head(true) })
-    }
-
-    /// A path that is held but kept out of the decision, with the reason.
-    fn refused_path(
-        &self,
-        id: NeighborId,
-        name: &str,
-        prefix: Prefix,
-        verdict: &Verdict,
-        now: Instant,
-    ) -> Option<BgpPath> {
-        let route = self.speaker.received(id).find(|route| route.prefix == prefix)?;
-        let mut path = attributes(&route.attributes);
-        path.peer = name.to_owned();
-        path.peer_address = self.neighbors.get(&id).map(|n| n.address().to_string()).unwrap_or_default();
-        path.reason = verdict.to_string();
-        path.age = ago(route.since, now);
-        Some(path)
-    }
-
-    fn prefix_asked(&self, text: &str) -> Result<Prefix, String> {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            let map: PrefixMap<()> = self.speaker.table().map(|row| (row.prefix, ())).collect();
-            let found = map.longest_match(address).map(|(prefix, ())| prefix);
-            return found.ok_or_else(|| format!("no prefix of the table holds {address}"));
-        }
-        text.parse::<Prefix>().map_err(|error| error.to_string())
-    }
-
-    fn table_head(&self, detail: bool) -> BgpTable {
-        let config = self.speaker.config();
-        BgpTable {
-            router_id: config.router_id.to_string(),
-            local_as: config.asn,
-            table_version: self.table_version,
-            prefixes: Vec::new(),
-            detail,
-        }
-    }
-
-    fn prefix_row(&self, row: &TableRow, now: Instant) -> BgpPrefix {
-        let key = Key { table: self.plan.routes.table, prefix: row.prefix };
-        let installed = self.fib.is_installed(&key);
-        BgpPrefix {
-            prefix: row.prefix.to_string(),
-            paths: row.paths.iter().map(|path| table_path(path, installed, now)).collect(),
-            advertised_to: Vec::new(),
-        }
-    }
-
-    pub(super) fn bgp_received_view(
-        &self,
-        name: &str,
-        accepted: bool,
-        now: Instant,
-    ) -> Result<BgpRoutes, String> {
-        let id = self.find_neighbor(name)?;
-        let routes = self
-            .speaker
-            .received(id)
-            .filter(|route| !accepted || route.verdict.is_accepted())
-            .map(|route| {
-                let mut path = attributes(&route.attributes);
-                path.best = route.best;
-                path.valid = route.verdict.is_accepted();
-                path.age = ago(route.since, now);
-                BgpReceived {
-                    prefix: route.prefix.to_string(),
-                    path,
-                    verdict: route.verdict.to_string(),
-                    accepted: route.verdict.is_accepted(),
-                }
-            })
-            .collect();
-        let kind = if accepted { "accepted" } else { "received" };
-        Ok(BgpRoutes { neighbor: name.to_owned(), kind: kind.to_owned(), routes })
-    }
-
-    pub(super) fn bgp_advertised_view(&self, name: &str, _now: Instant) -> Result<BgpRoutes, String> {
-        let id = self.find_neighbor(name)?;
-        let routes = self
-            .speaker
-            .advertised(id)
-            .map(|route| BgpReceived {
-                prefix: route.prefix.to_string(),
-                path: attributes(&route.attributes),
-                verdict: "announced".to_owned(),
-                accepted: true,
-            })
-            .collect();
-        Ok(BgpRoutes { neighbor: name.to_owned(), kind: "advertised".to_owned(), routes })
-    }
+        _ => None,
+    })
 }
 
 fn peer_state(summary: &SummaryView) -> String {
@@ -267,48 +313,13 @@ fn refused(counts: RefusedCounts) -> Vec<NamedCount> {
         ("denied by policy", counts.policy),
         ("kept out by the guard", counts.guard),
         ("with our AS in the path", counts.as_loop),
+        ("of our own, reflected", counts.originator_loop),
+        ("reflected in a circle", counts.cluster_loop),
         ("with an unusable next hop", counts.next_hop),
     ]
     .into_iter()
     .map(|(name, count)| NamedCount { name: name.to_owned(), count: count as u64 })
     .collect()
-}
-
-fn table_path(view: &PathView, installed: bool, now: Instant) -> BgpPath {
-    let mut path = attributes(&view.path.attributes);
-    path.valid = true;
-    path.best = view.best;
-    path.reason = view.step.to_string();
-    path.age = ago(view.path.since, now);
-    path.fib_installed = installed && view.best;
-    match &view.path.source {
-        Source::Local => {
-            path.weight = OWN_WEIGHT;
-            path.nexthop = "0.0.0.0".to_owned();
-            path.peer = "ourselves".to_owned();
-            path.fib_installed = false;
-        }
-        Source::Neighbor(peer) => {
-            path.peer = view.neighbor.as_ref().map(ToString::to_string).unwrap_or_default();
-            path.peer_address = peer.address.to_string();
-            path.peer_id = peer.router_id.to_string();
-        }
-    }
-    path
-}
-
-fn attributes(attributes: &PathAttributes) -> BgpPath {
-    let standard = attributes.communities.iter().map(ToString::to_string);
-    let large = attributes.large_communities.iter().map(ToString::to_string);
-    BgpPath {
-        aspath: attributes.as_path.to_string(),
-        origin: attributes.origin.letter().to_string(),
-        med: attributes.med,
-        local_pref: attributes.local_pref.unwrap_or(LOCAL_PREF),
-        nexthop: attributes.next_hop.address().to_string(),
-        communities: standard.chain(large).collect(),
-        ..BgpPath::default()
-    }
 }
 
 /// As routers name them.

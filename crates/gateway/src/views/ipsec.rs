@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use control::view::{ChildSa, Direction, IkeSa, Interface, Interfaces, Route, Routes};
+use control::view::{ChildSa, Direction, IkeSa, Interface, Interfaces, NamedCount, Nat, Route, Routes};
 use esp::{Refusals, Tick, Usage};
 use ike::{ChildState, ChildStatus, IkeStatus, Role};
 
@@ -27,9 +27,12 @@ impl Gateway {
         let mut all = Vec::new();
         for tunnel in self.tunnels.values() {
             let status = self.ike.child_status(tunnel.conn());
+            let sas = self.ike.ike_status(tunnel.conn());
             for (id, child) in tunnel.children.iter() {
                 let known = status.iter().find(|status| status.child == *id);
-                all.push(child_sa(tunnel, child, known, now, tick));
+                let sa = sas.iter().find(|sa| sa.ike == child.ike);
+                let nat = sa.map(|sa| Nat { local: sa.nat.local, remote: sa.nat.remote });
+                all.push(ChildSa { nat, ..child_sa(tunnel, child, known, now, tick) });
             }
         }
         all
@@ -44,11 +47,7 @@ impl Gateway {
     }
 
     fn interface(&self, tunnel: &Tunnel) -> Interface {
-        let mut sums = (Usage::default(), Usage::default());
-        for (_, child) in tunnel.children.iter() {
-            add(&mut sums.0, child.outbound.usage());
-            add(&mut sums.1, child.inbound.usage());
-        }
+        let carried = tunnel.children.carried();
         let mtu = u16::try_from(tunnel.mtu).unwrap_or(u16::MAX);
         Interface {
             tunnel: tunnel.plan.name.to_string(),
@@ -58,12 +57,16 @@ impl Gateway {
             mtu_from: mtu_from(tunnel),
             mss: tunnel.plan.interface.mss.limit(mtu, false),
             addresses: tunnel.plan.interface.addresses.iter().map(ToString::to_string).collect(),
-            packets_out: sums.0.packets,
-            bytes_out: sums.0.bytes,
-            packets_in: sums.1.packets,
-            bytes_in: sums.1.bytes,
+            packets_out: carried.packets_out,
+            bytes_out: carried.bytes_out,
+            packets_in: carried.packets_in,
+            bytes_in: carried.bytes_in,
             offloads: self.facts.interfaces.get(&tunnel.id).cloned().unwrap_or_default(),
-            drops: Vec::new(),
+            drops: carried
+                .refused
+                .iter()
+                .map(|(name, count)| NamedCount { name: (*name).to_owned(), count: *count })
+                .collect(),
         }
     }
 
@@ -77,7 +80,7 @@ impl Gateway {
                 .map(|row| {
                     let (ifindex, gateway, source) = match row.wish.hop {
                         Hop::Device { ifindex, gateway, source } => (Some(ifindex), gateway, source),
-                        Hop::Unreachable => (None, None, None),
+                        Hop::Unreachable | Hop::Prohibit => (None, None, None),
                     };
                     Route {
                         prefix: row.key.prefix.to_string(),
@@ -144,6 +147,7 @@ fn child_sa(
         suite: child.outbound.suite().to_string(),
         pfs: child.pfs.map(|group| group.keyword().to_string()),
         esn: child.outbound.esn(),
+        nat: None,
         encapsulation: if child.encap { "UDP" } else { "ESP" }.to_owned(),
         local: child.path.local.to_string(),
         remote: child.path.remote.to_string(),
@@ -201,10 +205,4 @@ fn mtu_from(tunnel: &Tunnel) -> String {
         (config::Mtu::Auto, Some(_), Some((mtu, _))) => format!("path MTU {mtu} less ESP"),
         (config::Mtu::Auto, Some(_), None) => "outer MTU less ESP".to_owned(),
     }
-}
-
-fn add(sum: &mut Usage, usage: Usage) {
-    sum.packets += usage.packets;
-    sum.bytes += usage.bytes;
-    sum.last_use = sum.last_use.max(usage.last_use);
 }

@@ -1,6 +1,7 @@
 //! Answers for the control socket, built where the data lives.
 
 mod bgp;
+mod bgp_routes;
 mod ipsec;
 mod status;
 

@@ -84,9 +84,16 @@ impl Gateway {
         tunnel.why.clone().or_else(|| sessions.find_map(|(id, n)| n.why.clone().or_else(|| self.denied(*id))))
     }
 
-    /// A session that is up and a policy that lets nothing pass: asked anew each time, for policies change under it.
+    /// A session that is up, and a policy that lets nothing pass or a limit that holds something back: asked anew each
+    /// time, for both change under it.
     fn denied(&self, id: ::bgp::NeighborId) -> Option<Why> {
         let view = self.speaker.neighbor(id).filter(|view| view.summary.state == State::Established)?;
+        let held: usize = view.families.iter().map(|family| family.held_back).sum();
+        if let (Some(limit), true) = (view.max_prefix.1, held > 0) {
+            let name = &view.summary.name;
+            let text = format!("neighbor {name}: {held} prefixes held back, it takes {limit}");
+            return Some(Why::local(Code::MaxPrefix, text, view.summary.since));
+        }
         let (way, policy) = match (view.import_denies_all, view.export_denies_all) {
             (true, _) => ("import", &view.import),
             (false, true) => ("export", &view.export),
@@ -101,10 +108,10 @@ impl Gateway {
         let best = all.iter().rev().max_by_key(|sa| sa.state == IkeState::Established);
         match best {
             Some(sa) => Layer {
-                name: String::new(),
                 state: ike_state_name(sa.state).to_owned(),
                 up: sa.state == IkeState::Established,
                 since: ago(sa.since, now),
+                ..Layer::default()
             },
             None => Layer { state: "none".to_owned(), ..Layer::default() },
         }
@@ -118,6 +125,7 @@ impl Gateway {
             state: state.map_or_else(String::new, |state| state.to_string()),
             up: state == Some(State::Established),
             since,
+            why: neighbor.why.clone().or_else(|| self.denied(id)).map(|why| why_view(&why, now)),
         }
     }
 
@@ -149,10 +157,10 @@ impl Gateway {
 fn child_layer(tunnel: &Tunnel, now: Instant) -> Layer {
     match tunnel.children.sending() {
         Some((_, child)) => Layer {
-            name: String::new(),
             state: "INSTALLED".to_owned(),
             up: true,
             since: ago(child.since, now),
+            ..Layer::default()
         },
         None => Layer { state: "none".to_owned(), ..Layer::default() },
     }

@@ -20,7 +20,7 @@ impl Engine {
 
     /// Dials where nothing is up or under way, and makes a CHILD SA where one is missing.
     pub(super) fn initiate(&mut self, conn: ConnId, path: Path, now: Instant) {
-        let Some(config) = self.connections.get(&conn).cloned() else { return };
+        let Some(config) = self.connections.get(&conn).cloned().filter(|_| !self.closing) else { return };
         if let Some(ike) =
             self.of(conn).into_iter().find(|ike| self.sas.get(ike).is_some_and(IkeSa::is_current))
         {

@@ -18,7 +18,7 @@ impl Engine {
     pub(super) fn dispatch(&mut self, path: Path, bytes: &[u8], now: Instant) {
         let outer = match parse_outer(bytes) {
             Ok(outer) => outer,
-            Err(error) => return self.refuse_malformed(path, &error, now),
+            Err(error) => return self.refuse_malformed(path, &error, bytes, now),
         };
         let header = outer.header;
         let first = header.exchange == ExchangeType::IKE_SA_INIT && !header.flags.response;
@@ -71,16 +71,28 @@ impl Engine {
         self.settle(now);
     }
 
-    /// RFC 7296 section 2.5: a higher major version is answered with INVALID_MAJOR_VERSION; anything else that is no
-    /// IKE message is dropped.
-    fn refuse_malformed(&mut self, path: Path, error: &Error, now: Instant) {
-        let Error::MajorVersion { major, header } = error else {
-            self.core.counters.count(Counter::Malformed);
+    /// RFC 7296 section 2.5: a higher major version is answered with INVALID_MAJOR_VERSION, a first request with an
+    /// unknown payload that has the critical bit with UNSUPPORTED_CRITICAL_PAYLOAD; anything else that is no IKE
+    /// message is dropped.
+    fn refuse_malformed(&mut self, path: Path, error: &Error, bytes: &[u8], now: Instant) {
+        if let Error::MajorVersion { major, header } = error {
+            self.core.counters.count(Counter::WrongVersion);
+            if *major > 2 && !header.flags.response {
+                self.answer_outside(path, header, bare(NotifyType::INVALID_MAJOR_VERSION), now);
+            }
             return;
+        }
+        self.core.counters.count(Counter::Malformed);
+        let first = |header: &Header| {
+            header.exchange == ExchangeType::IKE_SA_INIT
+                && header.flags.initiator
+                && !header.flags.response
+                && header.responder_spi == IkeSpi::ZERO
         };
-        self.core.counters.count(Counter::WrongVersion);
-        if *major > 2 && !header.flags.response {
-            self.answer_outside(path, header, bare(NotifyType::INVALID_MAJOR_VERSION), now);
+        if let (Error::UnsupportedCriticalPayload(_), Some(header)) =
+            (error, Header::peek(bytes).ok().filter(first))
+        {
+            self.answer_outside(path, &header, Payload::Notify(error.notify()), now);
         }
     }
 

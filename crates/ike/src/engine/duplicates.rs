@@ -33,7 +33,7 @@ impl Engine {
                 let loser = if sa.shell.spi_i.0 < old.shell.spi_i.0 { other } else { ike };
                 self.end_crossed(loser, now);
             } else if initial_contact {
-                self.with(other, now, |sa, ctx| sa.drop_silently(DownReason::Replaced, ctx));
+                self.with(other, now, |sa, ctx| sa.drop_silently(DownReason::PeerRestarted, ctx));
             } else {
                 self.with(other, now, |sa, ctx| sa.terminate(DownReason::Replaced, ctx));
             }

@@ -33,7 +33,8 @@ impl Engine {
             && header.responder_spi == IkeSpi::ZERO
             && header.initiator_spi != IkeSpi::ZERO
             && outer.protected.is_none();
-        if !well_formed {
+        // Whoever comes while all ends is not answered: it will ask again, and finds the next run or nobody.
+        if !well_formed || self.closing {
             self.core.counters.count(Counter::Unexpected);
             return;
         }

@@ -109,6 +109,8 @@ pub struct Engine {
     /// IKE SAs we answer, by remote address and the initiator's SPI: tells repeats of IKE_SA_INIT.
     inits: BTreeMap<(IpAddr, u64), IkeId>,
     cookies: CookieJar,
+    /// All ends: nobody is let in.
+    closing: bool,
     /// Said once that the bound on half-open IKE SAs was reached, or cookies switched on.
     flood: halfopen::Flood,
 }
@@ -119,7 +121,7 @@ impl Engine {
     #[must_use]
     pub fn new(seed: [u8; 32], limits: Limits) -> Self {
         let mut core = Core::new(seed, limits);
-        let cookies = CookieJar::new(core.random());
+        let cookies = CookieJar::new(core.secret());
         Self {
             core,
             connections: BTreeMap::new(),
@@ -127,6 +129,7 @@ impl Engine {
             spis: BTreeMap::new(),
             inits: BTreeMap::new(),
             cookies,
+            closing: false,
             flood: halfopen::Flood::default(),
         }
     }
@@ -145,6 +148,24 @@ impl Engine {
     pub fn remove_connection(&mut self, conn: ConnId, now: Instant) {
         self.terminate(conn, crate::DownReason::Reconfigured, now);
         self.connections.remove(&conn);
+    }
+
+    /// Everything ends: every IKE SA is deleted, its requests repeated each `step` until they are answered, and nobody
+    /// is let in any more. It is over when [`is_wound_up`](Self::is_wound_up) says so; how long that is waited for is
+    /// the owner's to say.
+    pub fn wind_up(&mut self, step: Duration, now: Instant) {
+        self.closing = true;
+        let all: Vec<IkeId> = self.sas.keys().copied().collect();
+        for ike in all {
+            self.with(ike, now, |sa, ctx| sa.wind_up(step, ctx));
+        }
+        self.settle(now);
+    }
+
+    /// Has every peer answered what it was told?
+    #[must_use]
+    pub fn is_wound_up(&self) -> bool {
+        !self.sas.values().any(IkeSa::awaits)
     }
 
     /// A datagram came in, its non-ESP marker (if it came on local port 4500) already taken off.

@@ -61,6 +61,11 @@ impl Engine {
         });
     }
 
+    /// SPIs for packets to us that are in use.
+    pub(crate) fn esp_spis(&self) -> usize {
+        self.core.esp_spis_in_use()
+    }
+
     /// What a datagram to this engine says, nothing being changed by looking.
     pub(crate) fn look(&self, datagram: &[u8]) -> Vec<ike_wire::Payload> {
         let outer = ike_wire::parse_outer(datagram).unwrap();

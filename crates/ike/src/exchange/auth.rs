@@ -12,7 +12,7 @@ use crate::child::{Agreed, ChildOffer};
 use crate::config::{ConnId, Connection};
 use crate::core::{Cross, Ctx};
 use crate::counters::Counter;
-use crate::event::{Nat, Role};
+use crate::event::{DownReason, Nat, Role};
 use crate::exchange::init::Reply;
 use crate::failure::{Exchange, Failure, Misbehaviour};
 use crate::identity::Identity;
@@ -38,6 +38,8 @@ pub(crate) struct Authenticating {
     nr: Vec<u8>,
     local_id: Identity,
     pub(crate) offer: ChildOffer,
+    /// Given up by now. The peer may have taken our proof already: its answer is waited for, to end what it made.
+    pub(crate) leaving: Option<DownReason>,
 }
 
 /// Who we say we are on this path.
@@ -91,6 +93,7 @@ pub(crate) fn start(
         nr: reply.nr,
         local_id,
         offer,
+        leaving: None,
     }))
 }
 
@@ -123,10 +126,35 @@ impl Authenticating {
         let signed =
             Signed { prf: self.suite.prf, message: &self.response, nonce: &self.ni, sk_p: &self.pr, id };
         let proof = signed.verify(&self.config.psk_remote, auth);
-        match proof.filter(|_| claimed.matches(&expected)) {
-            Some(proof) => self.establish(shell, body, claimed, &proof, ctx),
-            None => self.refuse(shell, claimed, expected, ctx),
+        match (proof.filter(|_| claimed.matches(&expected)), self.leaving) {
+            (Some(proof), None) => self.establish(shell, body, claimed, &proof, ctx),
+            (Some(proof), Some(reason)) => self.leave(shell, claimed, &proof, reason, ctx),
+            (None, _) => self.refuse(shell, claimed, expected, ctx),
         }
+    }
+
+    /// The owner gave this dial up.
+    pub(crate) fn give_up(&mut self, reason: DownReason, shell: &mut Shell, ctx: &Ctx<'_>) {
+        self.leaving = Some(reason);
+        shell.window.give_up_by(ctx.now + FAREWELL);
+    }
+
+    /// Up at the peer and given up here: nobody hears of it but the peer, with a DELETE.
+    fn leave(
+        self: Box<Self>,
+        shell: &mut Shell,
+        remote_id: Identity,
+        proof: &crate::auth::Authenticated,
+        reason: DownReason,
+        ctx: &mut Ctx<'_>,
+    ) -> State {
+        let Self { conn, config, channel, derive, suite, nat, vendors, local_id, offer, .. } = *self;
+        ctx.core.free_esp_spi(offer.spi_in);
+        let parts = UpParts { conn, config, channel, derive, suite, nat, local_id, remote_id, vendors };
+        let mut up = Box::new(Up::new(parts, proof, shell, ctx));
+        up.told = true;
+        up.delete_ike(reason, shell, ctx);
+        State::Up(up)
     }
 
     /// RFC 7296 section 2.21.2: the responder thinks it is up, so it is told in an exchange of its own.
@@ -142,8 +170,10 @@ impl Authenticating {
         let payloads = [bare(NotifyType::AUTHENTICATION_FAILED)];
         shell.request(&mut self.channel, exchange, &payloads, FAREWELL, ctx);
         ctx.core.free_esp_spi(self.offer.spi_in);
-        let (claimed, expected) = (Some(claimed), Some(expected));
-        ctx.failed(self.conn, Failure::AuthenticationFailed { by_peer: false, claimed, expected });
+        if self.leaving.is_none() {
+            let (claimed, expected) = (Some(claimed), Some(expected));
+            ctx.failed(self.conn, Failure::AuthenticationFailed { by_peer: false, claimed, expected });
+        }
         State::Farewell(Box::new(self.channel))
     }
 
@@ -160,31 +190,35 @@ impl Authenticating {
         let mut up = Box::new(Up::new(parts, proof, shell, ctx));
         up.announce(shell, ctx);
         ctx.core.crosses.push_back(Cross::Established { ike: shell.id, conn, initial_contact: false });
-        match offer.conclude(body, Pfs::Auth, Exchange::IkeAuth) {
-            Ok(answer) => {
-                let keys = up.derive.child(answer.suite, None, (&ni, &nr), Role::Initiator);
-                if let Some(keys) = keys {
-                    let spi_in = offer.spi_in;
-                    let agreed = Agreed { spi_in, answer, keys, role: Role::Initiator, replaces: None };
-                    up.install(agreed, shell, ctx);
-                }
+        let concluded = offer.conclude(body, Pfs::Auth, Exchange::IkeAuth).and_then(|answer| {
+            let keys = up.derive.child(answer.suite, None, (&ni, &nr), Role::Initiator);
+            keys.map(|keys| (answer, keys)).ok_or(Failure::Abandoned)
+        });
+        match concluded {
+            Ok((answer, keys)) => {
+                let spi_in = offer.spi_in;
+                let agreed = Agreed { spi_in, answer, keys, role: Role::Initiator, replaces: None };
+                up.install(agreed, shell, ctx);
             }
             Err(failure) => {
                 ctx.core.free_esp_spi(offer.spi_in);
-                let broken = matches!(failure, Failure::Misbehaved(_));
+                let broken = matches!(failure, Failure::Misbehaved(_) | Failure::Abandoned);
                 ctx.failed(conn, failure);
                 if broken {
                     // The responder holds a CHILD SA that we cannot accept.
-                    up.delete_ike(crate::event::DownReason::Misbehaved, shell, ctx);
+                    up.delete_ike(DownReason::Misbehaved, shell, ctx);
                 }
             }
         }
         State::Up(up)
     }
 
-    fn fail(self: Box<Self>, failure: Failure, ctx: &mut Ctx<'_>) -> State {
+    /// It came to nothing.
+    pub(crate) fn fail(self: Box<Self>, failure: Failure, ctx: &mut Ctx<'_>) -> State {
         ctx.core.free_esp_spi(self.offer.spi_in);
-        ctx.failed(self.conn, failure);
+        if self.leaving.is_none() {
+            ctx.failed(self.conn, failure);
+        }
         State::Closed
     }
 }

@@ -188,14 +188,16 @@ impl HalfOpen {
         ctx.core.crosses.push_back(Cross::Established { ike: shell.id, conn, initial_contact });
         match child_answer::consider(&config, body, Pfs::Auth, Exchange::IkeAuth) {
             Ok(considered) => {
-                let keys = up.derive.child(considered.choice.suite, None, (&ni, &nr), Role::Responder);
-                let spi_in = ctx.core.esp_spi();
-                let Answer { payloads: answer, agreed } = considered.answer(spi_in, None, None);
-                payloads.extend(answer);
-                if let Some(keys) = keys {
-                    let agreed =
-                        Agreed { spi_in, answer: agreed, keys, role: Role::Responder, replaces: None };
-                    up.install(agreed, shell, ctx);
+                match up.derive.child(considered.choice.suite, None, (&ni, &nr), Role::Responder) {
+                    Some(keys) => {
+                        let spi_in = ctx.core.esp_spi();
+                        let Answer { payloads: answer, agreed } = considered.answer(spi_in, None, None);
+                        payloads.extend(answer);
+                        let agreed =
+                            Agreed { spi_in, answer: agreed, keys, role: Role::Responder, replaces: None };
+                        up.install(agreed, shell, ctx);
+                    }
+                    None => payloads.push(bare(NotifyType::TEMPORARY_FAILURE)),
                 }
             }
             // RFC 7296 section 1.2: the IKE SA stays although its first CHILD SA failed.

@@ -5,15 +5,17 @@ use crypto::{Group, Secret};
 use ike_wire::{Header, KeGroup, KeyExchange, Notify, NotifyType, Payload, ProtocolId};
 use inet::Selector;
 
-use super::body::{Body, bare};
+use super::body::Body;
+use super::serve::Refusal;
 use crate::child::{Agreed, Child, ChildAnswer, ChildPhase};
 use crate::config::{Connection, Path};
 use crate::core::Ctx;
 use crate::counters::Counter;
 use crate::event::{ChildId, Note, Role};
 use crate::failure::{Exchange, Failure, NoProposal};
-use crate::negotiate::{EspChoice, Pfs, answer_esp, choose_esp, describe, narrow, ts_from_wire, ts_to_wire};
+use crate::negotiate::{EspChoice, Pfs, answer_esp, choose_esp, describe};
 use crate::sa::{Phase, Shell, Task, Up};
+use crate::selectors::{narrow, ts_from_wire, ts_to_wire};
 use crate::work::{Work, WorkId, WorkOutcome};
 
 /// An offer that can be accepted.
@@ -21,12 +23,6 @@ pub(crate) struct Considered {
     pub(crate) choice: EspChoice,
     local_ts: Vec<Selector>,
     remote_ts: Vec<Selector>,
-}
-
-/// An offer that cannot: what the peer is told, and what the owner is.
-pub(crate) struct Refusal {
-    pub(crate) notify: Payload,
-    pub(crate) failure: Option<Failure>,
 }
 
 /// What goes back, and what it settles.
@@ -38,17 +34,13 @@ pub(crate) struct Answer {
 /// A peer's CREATE_CHILD_SA whose shared secret is being made.
 pub(crate) struct ServingChild {
     pub(crate) work: WorkId,
-    header: Header,
-    path: Path,
+    pub(super) header: Header,
+    pub(super) path: Path,
     considered: Considered,
     replaces: Option<ChildId>,
     ni: Vec<u8>,
     nr: Vec<u8>,
-    spi_in: u32,
-}
-
-fn refusal(kind: NotifyType, failure: Option<Failure>) -> Box<Refusal> {
-    Box::new(Refusal { notify: bare(kind), failure })
+    pub(super) spi_in: u32,
 }
 
 /// Suite and selectors from the peer's offer. We are the responder of the exchange: TSr is our side.
@@ -59,12 +51,15 @@ pub(crate) fn consider(
     exchange: Exchange,
 ) -> Result<Considered, Box<Refusal>> {
     let (Some(sa), Some(ts_i), Some(ts_r)) = (body.sa(), body.ts_i(), body.ts_r()) else {
-        return Err(refusal(NotifyType::INVALID_SYNTAX, None));
+        return Err(Refusal::bare(NotifyType::INVALID_SYNTAX, None));
     };
     let Some(choice) = choose_esp(sa, &config.esp_proposals, pfs) else {
         let ours = config.esp_proposals.iter().map(ToString::to_string).collect();
         let lists = NoProposal { exchange, by_peer: false, ours, theirs: describe(sa) };
-        return Err(refusal(NotifyType::NO_PROPOSAL_CHOSEN, Some(Failure::NoProposal(Box::new(lists)))));
+        return Err(Refusal::bare(
+            NotifyType::NO_PROPOSAL_CHOSEN,
+            Some(Failure::NoProposal(Box::new(lists))),
+        ));
     };
     let (offered_remote, offered_local) = (ts_from_wire(ts_i), ts_from_wire(ts_r));
     let remote_ts = narrow(&offered_remote, &config.remote_ts);
@@ -73,7 +68,7 @@ pub(crate) fn consider(
         let (local, remote) = (config.local_ts.clone(), config.remote_ts.clone());
         let offered = Some((offered_local, offered_remote));
         let failure = Failure::TsUnacceptable { by_peer: false, local, remote, offered };
-        return Err(refusal(NotifyType::TS_UNACCEPTABLE, Some(failure)));
+        return Err(Refusal::bare(NotifyType::TS_UNACCEPTABLE, Some(failure)));
     }
     Ok(Considered { choice, local_ts, remote_ts })
 }
@@ -98,26 +93,7 @@ impl Considered {
 
 impl Up {
     /// The peer's CREATE_CHILD_SA for a CHILD SA.
-    pub(crate) fn serve_child(
-        &mut self,
-        body: Body<'_>,
-        header: Header,
-        path: Path,
-        shell: &mut Shell,
-        ctx: &mut Ctx<'_>,
-    ) {
-        match self.begin_child(body, header, path, shell, ctx) {
-            Ok(()) => {}
-            Err(refusal) => {
-                if let Some(failure) = refusal.failure {
-                    ctx.failed(self.conn, failure);
-                }
-                shell.answer(&mut self.channel, &header, path, &[refusal.notify], ctx);
-            }
-        }
-    }
-
-    fn begin_child(
+    pub(super) fn begin_child(
         &mut self,
         body: Body<'_>,
         header: Header,
@@ -128,7 +104,7 @@ impl Up {
         let rekeyed = body.notify(NotifyType::REKEY_SA);
         let replaces = rekeyed.map(|notify| self.rekeyable(notify, ctx)).transpose()?;
         self.may_create(ctx)?;
-        let Some(ni) = body.nonce() else { return Err(refusal(NotifyType::INVALID_SYNTAX, None)) };
+        let Some(ni) = body.nonce() else { return Err(Refusal::bare(NotifyType::INVALID_SYNTAX, None)) };
         let ke = body.ke().and_then(|ke| Group::from_iana(ke.group.0));
         let pfs = Pfs::Create { ke, none_accepted: self.config.accept_rekey_without_pfs };
         let exchange = if replaces.is_some() { Exchange::RekeyChild } else { Exchange::CreateChild };
@@ -138,10 +114,7 @@ impl Up {
             (None, _) => None,
             (Some(group), Some(ke)) if ke.group.0 == group.iana() => Some((group, ke.data.clone())),
             // RFC 7296 section 1.3.1: the wrong group, or none although one was chosen.
-            (Some(group), _) => {
-                let notify = Notify::new(NotifyType::INVALID_KE_PAYLOAD, group.iana().to_be_bytes().to_vec());
-                return Err(Box::new(Refusal { notify: Payload::Notify(notify), failure: None }));
-            }
+            (Some(group), _) => return Err(Refusal::other_group(group)),
         };
         if considered.choice.without_pfs {
             ctx.note(Note::RekeyWithoutPfs { conn: self.conn });
@@ -167,16 +140,16 @@ impl Up {
         let Some(child) = self.children.values().find(|child| child.spi_out == spi) else {
             // It may be what the peer made for our own request, whose answer has not come.
             if matches!(self.task, Some(Task::Child(_))) {
-                return Err(temporary(ctx));
+                return Err(Refusal::temporary(ctx));
             }
             // RFC 7296 section 2.25: with the SPI that was not found.
             let notify = Notify::about(ProtocolId::ESP, spi, NotifyType::CHILD_SA_NOT_FOUND);
-            return Err(Box::new(Refusal { notify: Payload::Notify(notify), failure: None }));
+            return Err(Refusal::with(Payload::Notify(notify), None));
         };
         // RFC 7296 section 2.25.1: one we are closing cannot be rekeyed.
         match child.phase {
             ChildPhase::Installed | ChildPhase::Rekeying => Ok(child.id),
-            ChildPhase::Replaced | ChildPhase::Closing(_) => Err(temporary(ctx)),
+            ChildPhase::Replaced | ChildPhase::Closing(_) => Err(Refusal::temporary(ctx)),
         }
     }
 
@@ -186,10 +159,10 @@ impl Up {
             || matches!(self.task, Some(Task::Ike(_)))
             || self.peer_rekey.is_some()
         {
-            return Err(temporary(ctx));
+            return Err(Refusal::temporary(ctx));
         }
         if self.children.len() >= ctx.core.limits.children {
-            return Err(refusal(NotifyType::NO_ADDITIONAL_SAS, Some(Failure::TooMany)));
+            return Err(Refusal::bare(NotifyType::NO_ADDITIONAL_SAS, Some(Failure::TooMany)));
         }
         Ok(())
     }
@@ -210,8 +183,8 @@ impl Up {
                 ctx.count(Counter::BadBody);
                 ctx.core.free_esp_spi(serving.spi_in);
                 self.forget_collision(serving.spi_in);
-                let notify = bare(NotifyType::INVALID_SYNTAX);
-                shell.answer(&mut self.channel, &serving.header, serving.path, &[notify], ctx);
+                let refusal = Refusal::bare(NotifyType::INVALID_SYNTAX, None);
+                self.answer_refusal(*refusal, serving.header, serving.path, shell, ctx);
             }
         }
     }
@@ -241,8 +214,9 @@ impl Up {
         let suite = considered.choice.suite;
         let (public, shared) = exchanged.unzip();
         let Some(keys) = self.derive.child(suite, shared.as_ref(), (&ni, &nr), Role::Responder) else {
-            shell.answer(&mut self.channel, &header, path, &[bare(NotifyType::TEMPORARY_FAILURE)], ctx);
-            return;
+            ctx.core.free_esp_spi(spi_in);
+            self.forget_collision(spi_in);
+            return self.answer_refusal(*Refusal::temporary(ctx), header, path, shell, ctx);
         };
         let answer = considered.answer(spi_in, Some(&nr), suite.group.zip(public));
         // The peer may have deleted the old one while we computed.
@@ -256,9 +230,4 @@ impl Up {
         }
         shell.answer(&mut self.channel, &header, path, &answer.payloads, ctx);
     }
-}
-
-fn temporary(ctx: &mut Ctx<'_>) -> Box<Refusal> {
-    ctx.count(Counter::TemporaryFailure);
-    refusal(NotifyType::TEMPORARY_FAILURE, None)
 }

@@ -166,6 +166,7 @@ impl Up {
         self.wants.clear();
         self.put_off.clear();
         self.drop_task(shell, ctx);
+        self.refuse_served(shell, ctx);
         shell.timers.stop_all();
         self.want(Want::DeleteIke, shell, ctx);
     }

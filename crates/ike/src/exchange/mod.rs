@@ -10,3 +10,4 @@ pub(crate) mod init;
 pub(crate) mod init_answer;
 pub(crate) mod rekey_ike;
 pub(crate) mod rekey_ike_answer;
+pub(crate) mod serve;

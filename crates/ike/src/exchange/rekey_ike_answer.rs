@@ -1,10 +1,11 @@
 //! CREATE_CHILD_SA for the IKE SA itself as responder (RFC 7296 sections 1.3.2 and 2.25.2).
 
 use crypto::Group;
-use ike_wire::{Header, IkeSpi, KeGroup, KeyExchange, Notify, NotifyType, Payload};
+use ike_wire::{Header, IkeSpi, KeGroup, KeyExchange, NotifyType, Payload};
 
-use super::body::{Body, bare};
+use super::body::Body;
 use super::rekey_ike::Successor;
+use super::serve::Refusal;
 use crate::config::Path;
 use crate::core::{Cross, Ctx};
 use crate::counters::Counter;
@@ -18,8 +19,8 @@ use crate::work::{Work, WorkId, WorkOutcome};
 /// The peer's rekeying of the IKE SA, its shared secret being made.
 pub(crate) struct ServingIke {
     pub(crate) work: WorkId,
-    header: Header,
-    path: Path,
+    pub(super) header: Header,
+    pub(super) path: Path,
     choice: IkeChoice,
     new: IkeId,
     spi_i: IkeSpi,
@@ -29,34 +30,20 @@ pub(crate) struct ServingIke {
 }
 
 impl Up {
-    /// The peer's request.
-    pub(crate) fn serve_ike(
-        &mut self,
-        body: Body<'_>,
-        header: Header,
-        path: Path,
-        shell: &mut Shell,
-        ctx: &mut Ctx<'_>,
-    ) {
-        if let Err(notify) = self.begin_ike(body, header, path, shell, ctx) {
-            shell.answer(&mut self.channel, &header, path, &[notify], ctx);
-        }
-    }
-
-    fn begin_ike(
+    /// The peer's CREATE_CHILD_SA for the IKE SA itself.
+    pub(super) fn begin_ike(
         &mut self,
         body: Body<'_>,
         header: Header,
         path: Path,
         shell: &Shell,
         ctx: &mut Ctx<'_>,
-    ) -> Result<(), Payload> {
+    ) -> Result<(), Box<Refusal>> {
         if self.must_wait() {
-            ctx.count(Counter::TemporaryFailure);
-            return Err(bare(NotifyType::TEMPORARY_FAILURE));
+            return Err(Refusal::temporary(ctx));
         }
         let (Some(sa), Some(ni), Some(ke)) = (body.sa(), body.nonce(), body.ke()) else {
-            return Err(bare(NotifyType::INVALID_SYNTAX));
+            return Err(Refusal::bare(NotifyType::INVALID_SYNTAX, None));
         };
         let spi_r = IkeSpi(ctx.core.ike_spi());
         let group = Group::from_iana(ke.group.0);
@@ -64,16 +51,15 @@ impl Up {
             let ours = self.config.ike_proposals.iter().map(ToString::to_string).collect();
             let lists =
                 NoProposal { exchange: Exchange::RekeyIke, by_peer: false, ours, theirs: describe(sa) };
-            ctx.failed(self.conn, Failure::NoProposal(Box::new(lists)));
-            return Err(bare(NotifyType::NO_PROPOSAL_CHOSEN));
+            let failure = Failure::NoProposal(Box::new(lists));
+            return Err(Refusal::bare(NotifyType::NO_PROPOSAL_CHOSEN, Some(failure)));
         };
         let Some(spi_i) = IkeSpi::from_bytes(&choice.spi).filter(|spi| !spi.is_zero()) else {
-            return Err(bare(NotifyType::INVALID_SYNTAX));
+            return Err(Refusal::bare(NotifyType::INVALID_SYNTAX, None));
         };
         let chosen = choice.suite.group;
         if ke.group.0 != chosen.iana() {
-            let notify = Notify::new(NotifyType::INVALID_KE_PAYLOAD, chosen.iana().to_be_bytes().to_vec());
-            return Err(Payload::Notify(notify));
+            return Err(Refusal::other_group(chosen));
         }
         let (new, nr) = (ctx.core.ike_id(), ctx.core.nonce());
         self.meet(new, ni.min(&nr));
@@ -130,7 +116,8 @@ impl Up {
         let Some(((new_shell, new), public)) = made else {
             ctx.count(Counter::BadBody);
             self.peer_rekey = None;
-            shell.answer(&mut self.channel, &header, path, &[bare(NotifyType::INVALID_SYNTAX)], ctx);
+            let refusal = Refusal::bare(NotifyType::INVALID_SYNTAX, None);
+            self.answer_refusal(*refusal, header, path, shell, ctx);
             return self.resume_ike(shell, ctx);
         };
         let payloads = [

@@ -122,6 +122,7 @@ impl Up {
             | DownReason::Commanded
             | DownReason::Reconfigured
             | DownReason::Replaced
+            | DownReason::PeerRestarted
             | DownReason::PeerLost
             | DownReason::Misbehaved => {
                 let linger = child.linger;

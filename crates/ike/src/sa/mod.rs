@@ -1,16 +1,20 @@
 //! One IKE SA: what holds in every state, and the states.
 
+mod agenda;
 mod children;
+mod receive;
 mod shell;
+mod succession;
 mod up;
+mod views;
 mod wants;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use ike_wire::{Header, IkeSpi, Outer, Payload, parse_chain};
+use ike_wire::IkeSpi;
 
-use crate::config::{ConnId, Connection, Path};
+use crate::config::{ConnId, Connection};
 use crate::core::Ctx;
 use crate::counters::Counter;
 use crate::engine::Report;
@@ -20,13 +24,14 @@ use crate::exchange::auth_answer::HalfOpen;
 use crate::exchange::init::Initiating;
 use crate::exchange::init_answer::Answering;
 use crate::failure::Failure;
-use crate::status::{ChildStatus, IkeState, IkeStatus};
 use crate::timer::Timer;
-use crate::window::{Received, Tick};
+use crate::window::Tick;
 use crate::work::{WorkId, WorkOutcome};
 
+pub(crate) use receive::Opened;
 pub(crate) use shell::{Channel, Shell};
-pub(crate) use up::{Estate, PeerRekey, Phase, Up, UpParts};
+pub(crate) use succession::{Estate, PeerRekey};
+pub(crate) use up::{Phase, Up, UpParts};
 pub(crate) use wants::{Stage, Task, Want};
 
 /// An IKE SA, in whatever state.
@@ -53,16 +58,6 @@ pub(crate) enum State {
     Lingering(Box<Channel>),
     /// Over.
     Closed,
-}
-
-/// A message whose protection held, and whose payloads are in clear.
-pub(crate) struct Opened {
-    pub(crate) header: Header,
-    /// What is in it, or what is wrong with it: the peer's own doing, for its integrity was checked.
-    pub(crate) payloads: Result<Vec<Payload>, ike_wire::Error>,
-    pub(crate) path: Path,
-    /// The datagram, for IKE_SA_INIT alone: AUTH covers it.
-    pub(crate) raw: Vec<u8>,
 }
 
 impl IkeSa {
@@ -99,7 +94,8 @@ impl IkeSa {
     pub(crate) fn conn(&self) -> Option<ConnId> {
         match &self.state {
             State::Initiating(state) => Some(state.conn),
-            State::Authenticating(state) => Some(state.conn),
+            // One that was given up is nobody's any more.
+            State::Authenticating(state) => state.leaving.is_none().then_some(state.conn),
             State::Up(up) => Some(up.conn),
             State::Answering(_)
             | State::HalfOpen(_)
@@ -134,89 +130,6 @@ impl IkeSa {
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let children = self.up().and_then(Up::next_child_timeout);
         [self.shell.timers.next(), self.shell.window.next_timeout(), children].into_iter().flatten().min()
-    }
-
-    /// First half of receiving: everything that needs no knowledge of exchanges. `None`: done with, nothing changed.
-    pub(crate) fn receive(
-        &mut self,
-        path: Path,
-        outer: Outer,
-        datagram: &[u8],
-        ctx: &mut Ctx<'_>,
-    ) -> Option<Opened> {
-        let header = outer.header;
-        let class = self.shell.window.classify(header.flags.response, header.message_id);
-        if class == Received::Stale {
-            ctx.count(Counter::OutOfWindow);
-            return None;
-        }
-        if class == Received::Working {
-            return None;
-        }
-        if outer.protected.is_none() {
-            return self.receive_clear(path, outer, datagram, &class, ctx);
-        }
-        let Some(channel) = self.channel_mut() else {
-            ctx.count(Counter::Unexpected);
-            return None;
-        };
-        let Some(body) = channel.crypt.open(&outer, datagram) else {
-            ctx.count(Counter::Forged);
-            return None;
-        };
-        let protected = outer.protected?;
-        if class == Received::Repeat {
-            // RFC 7383 section 2.6.1: only the first fragment of a repeat brings the answer again.
-            if protected.fragment.is_none_or(|place| place.number == 1) {
-                self.shell.repeat_answer(path, ctx);
-            }
-            return None;
-        }
-        let (first, body) = match protected.fragment {
-            None => (protected.first, body),
-            Some(place) => {
-                ctx.count(Counter::Fragments);
-                let key = (header.flags.response, header.message_id);
-                match channel.reassembly.add(key, place, protected.first, body) {
-                    Ok(whole) => whole?,
-                    Err(()) => {
-                        ctx.count(Counter::FragmentRefused);
-                        return None;
-                    }
-                }
-            }
-        };
-        Some(Opened { header, payloads: parse_chain(first, &body), path, raw: Vec::new() })
-    }
-
-    /// Only an answer to our IKE_SA_INIT comes in clear.
-    fn receive_clear(
-        &self,
-        path: Path,
-        outer: Outer,
-        datagram: &[u8],
-        class: &Received,
-        ctx: &mut Ctx<'_>,
-    ) -> Option<Opened> {
-        let expected = matches!(self.state, State::Initiating(_))
-            && *class == Received::Answer
-            && outer.header.exchange == ike_wire::ExchangeType::IKE_SA_INIT
-            && path.remote.ip() == self.shell.path.remote.ip();
-        if !expected {
-            ctx.count(Counter::Unexpected);
-            return None;
-        }
-        Some(Opened { header: outer.header, payloads: Ok(outer.payloads), path, raw: datagram.to_vec() })
-    }
-
-    fn channel_mut(&mut self) -> Option<&mut Channel> {
-        match &mut self.state {
-            State::HalfOpen(state) => Some(&mut state.channel),
-            State::Authenticating(state) => Some(&mut state.channel),
-            State::Up(up) => Some(&mut up.channel),
-            State::Farewell(channel) | State::Lingering(channel) => Some(channel),
-            State::Initiating(_) | State::Answering(_) | State::Closed => None,
-        }
     }
 
     /// Second half: the exchange.
@@ -281,8 +194,7 @@ impl IkeSa {
         match std::mem::replace(&mut self.state, State::Closed) {
             State::Initiating(state) => ctx.failed(state.conn, failure),
             State::Authenticating(state) => {
-                ctx.core.free_esp_spi(state.offer.spi_in);
-                ctx.failed(state.conn, failure);
+                state.fail(failure, ctx);
             }
             State::Up(mut up) => up.close(&mut self.shell, DownReason::PeerSilent, ctx),
             State::Answering(_)
@@ -325,14 +237,12 @@ impl IkeSa {
         }
     }
 
-    /// Ends it. Up: the peer is told, and events tell the owner at once. A dial is simply given up.
+    /// Ends it. Up: the peer is told, and events tell the owner at once. A dial is given up; the peer is told where it
+    /// may be up there already.
     pub(crate) fn terminate(&mut self, reason: DownReason, ctx: &mut Ctx<'_>) {
         match &mut self.state {
             State::Up(up) => up.delete_ike(reason, &mut self.shell, ctx),
-            State::Authenticating(state) => {
-                ctx.core.free_esp_spi(state.offer.spi_in);
-                self.state = State::Closed;
-            }
+            State::Authenticating(state) => state.give_up(reason, &mut self.shell, ctx),
             State::Initiating(_) => self.state = State::Closed,
             State::Answering(_)
             | State::HalfOpen(_)
@@ -340,6 +250,21 @@ impl IkeSa {
             | State::Lingering(_)
             | State::Closed => {}
         }
+    }
+
+    /// Ends it because all ends: what a peer began is dropped, and what still has to be said is repeated each `step`.
+    pub(crate) fn wind_up(&mut self, step: Duration, ctx: &mut Ctx<'_>) {
+        if matches!(self.state, State::Answering(_) | State::HalfOpen(_)) {
+            self.state = State::Closed;
+            return;
+        }
+        self.terminate(DownReason::Commanded, ctx);
+        self.shell.window.hurry(step, ctx.now);
+    }
+
+    /// Does a request of ours still wait for its answer?
+    pub(crate) fn awaits(&self) -> bool {
+        !self.shell.window.is_free() || matches!(&self.state, State::Up(up) if !up.wants.is_empty())
     }
 
     /// Ends it without a word to the peer, which is known to have forgotten it.
@@ -420,64 +345,5 @@ impl IkeSa {
         if let State::Up(up) = &mut self.state {
             up.inherit(estate, &mut self.shell, ctx);
         }
-    }
-
-    pub(crate) fn child_status(&self) -> Vec<ChildStatus> {
-        self.up()
-            .map(|up| up.children.values().map(|child| child.status(self.id())).collect())
-            .unwrap_or_default()
-    }
-
-    /// `None` for one that is over, or that we answer and that has not authenticated.
-    pub(crate) fn status(&self) -> Option<IkeStatus> {
-        let (state, suite, nat, ids, vendors, fragmentation) = match &self.state {
-            State::Initiating(_) => (IkeState::Init, None, None, None, &[][..], false),
-            State::Authenticating(state) => (
-                IkeState::Auth,
-                Some(state.suite),
-                Some(state.nat),
-                None,
-                &state.vendors[..],
-                state.channel.fragments,
-            ),
-            // A successor not taken into use: that is no news for anybody.
-            State::Up(up) if up.inherits_from.is_some() => return None,
-            State::Up(up) => {
-                let ids = Some((up.local_id.clone(), up.remote_id.clone()));
-                let state = match up.phase {
-                    Phase::Current => IkeState::Established,
-                    Phase::Rekeyed => IkeState::Rekeyed,
-                    Phase::Deleting => IkeState::Deleting,
-                };
-                (state, Some(up.suite), Some(up.nat), ids, &up.vendors[..], up.channel.fragments)
-            }
-            State::Answering(_)
-            | State::HalfOpen(_)
-            | State::Farewell(_)
-            | State::Lingering(_)
-            | State::Closed => return None,
-        };
-        let (local_id, remote_id) = ids.unzip();
-        let shell = &self.shell;
-        Some(IkeStatus {
-            ike: shell.id,
-            state,
-            role: shell.role,
-            spi_i: shell.spi_i.0,
-            spi_r: shell.spi_r.0,
-            path: shell.path,
-            nat: nat.unwrap_or_default(),
-            local_id,
-            remote_id,
-            suite,
-            since: shell.established.unwrap_or(shell.begun),
-            rekey_at: shell.timers.at(Timer::Rekey),
-            expires_at: shell.timers.at(Timer::Expire),
-            sent: shell.window.sent(),
-            message_ids: (shell.window.next_request(), shell.window.expected()),
-            last_heard: self.up().map(|up| up.last_heard),
-            fragmentation,
-            vendors: vendors.to_vec(),
-        })
     }
 }

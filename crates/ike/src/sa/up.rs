@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ike_wire::{ExchangeType, Notify, NotifyType, Payload, ProtocolId};
+use ike_wire::{ExchangeType, Notify, NotifyType, Payload};
 
-use super::{Channel, Opened, Shell, Stage, State, Task, Want};
+use super::{Channel, Opened, PeerRekey, Shell, Stage, State, Task, Want};
 use crate::auth::Authenticated;
 use crate::child::Child;
 use crate::config::{ConnId, Connection, Encapsulation, Path};
 use crate::core::{Cross, Ctx};
 use crate::counters::Counter;
 use crate::engine::Report;
-use crate::event::{ChildId, DownReason, Event, IkeId, IkeUp, Nat, Role};
+use crate::event::{ChildId, DownReason, Event, IkeId, IkeUp, Nat};
 use crate::exchange::body::Body;
-use crate::exchange::child::RETRY_SOON;
 use crate::exchange::child_answer::ServingChild;
 use crate::exchange::rekey_ike_answer::ServingIke;
 use crate::identity::Identity;
@@ -76,20 +75,6 @@ pub(crate) enum Phase {
     Deleting,
 }
 
-/// A successor the peer made.
-pub(crate) struct PeerRekey {
-    pub(crate) new: IkeId,
-    /// The lower of its two nonces.
-    pub(crate) low: Vec<u8>,
-}
-
-/// What a successor takes over.
-pub(crate) struct Estate {
-    children: BTreeMap<ChildId, Child>,
-    wants: Vec<Want>,
-    last_heard: Instant,
-}
-
 /// A replaced SA whose DELETE the peer owes us is deleted by ourselves after at least this.
 const OWED_DELETE: Duration = Duration::from_secs(60);
 
@@ -99,21 +84,12 @@ impl Up {
         Self::assemble(parts, None, shell, ctx)
     }
 
-    /// The successor of one that was authenticated.
-    pub(crate) fn successor(
-        old: &Self,
-        old_id: IkeId,
+    pub(super) fn assemble(
         parts: UpParts,
+        inherits_from: Option<IkeId>,
         shell: &mut Shell,
         ctx: &mut Ctx<'_>,
     ) -> Self {
-        let mut up = Self::assemble(parts, Some(old_id), shell, ctx);
-        up.last_heard = old.last_heard;
-        up.told = true;
-        up
-    }
-
-    fn assemble(parts: UpParts, inherits_from: Option<IkeId>, shell: &mut Shell, ctx: &mut Ctx<'_>) -> Self {
         let UpParts { conn, config, channel, derive, suite, nat, local_id, remote_id, vendors } = parts;
         let up = Self {
             conn,
@@ -207,10 +183,7 @@ impl Up {
         let body = Body(payloads);
         match header.exchange {
             ExchangeType::INFORMATIONAL => return self.answer_inform(body, header, path, shell, ctx),
-            ExchangeType::CREATE_CHILD_SA if asks_for_ike(body) => {
-                self.serve_ike(body, header, path, shell, ctx)
-            }
-            ExchangeType::CREATE_CHILD_SA => self.serve_child(body, header, path, shell, ctx),
+            ExchangeType::CREATE_CHILD_SA => self.serve(body, header, path, shell, ctx),
             _ => {
                 ctx.count(Counter::Unexpected);
                 let notify = Notify::new(NotifyType::INVALID_SYNTAX, Vec::new());
@@ -280,72 +253,14 @@ impl Up {
         ctx.event(Event::PathChanged { conn: self.conn, ike: shell.id, path });
     }
 
-    /// Something to do; at once if the window is free.
-    pub(crate) fn want(&mut self, want: Want, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        if !self.wants.contains(&want) {
-            match want {
-                Want::DeleteIke | Want::DeleteChild(_) => self.wants.push_front(want),
-                Want::CreateChild | Want::RekeyChild(_) | Want::RekeyIke | Want::Liveness => {
-                    self.wants.push_back(want)
-                }
-            }
-        }
-        self.proceed(shell, ctx);
-    }
-
-    /// Something to do after `delay` and up to as much again at random.
-    pub(crate) fn later(&mut self, want: Want, delay: Duration, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        if !self.put_off.contains(&want) {
-            self.put_off.push(want);
-        }
-        let at = ctx.now + delay + ctx.core.jitter(delay);
-        let at = shell.timers.at(Timer::Retry).map_or(at, |earlier| earlier.min(at));
-        shell.timers.set(Timer::Retry, at);
-    }
-
-    /// Begins the next thing wanted, if nothing is under way. Exchanges that make SAs also wait for the peer's to end.
-    pub(crate) fn proceed(&mut self, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        while self.task.is_none() && shell.window.is_free() {
-            let serving = self.serving_child.is_some() || self.serving_ike.is_some();
-            let ready = |want: &Want| match want {
-                Want::DeleteIke | Want::DeleteChild(_) | Want::Liveness => true,
-                Want::CreateChild | Want::RekeyChild(_) | Want::RekeyIke => !serving,
-            };
-            let Some(index) = self.wants.iter().position(ready) else { return };
-            let Some(want) = self.wants.remove(index) else { return };
-            self.start(want, shell, ctx);
-        }
-    }
-
-    fn start(&mut self, want: Want, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        let current = self.phase == Phase::Current && self.inherits_from.is_none();
-        match want {
-            Want::DeleteIke => self.start_delete_ike(shell, ctx),
-            Want::DeleteChild(child) if current => self.start_delete_child(child, shell, ctx),
-            Want::CreateChild if current && !self.has_child() => self.start_child(None, shell, ctx),
-            // The peer may not even have our answer that made it, and would not find it.
-            Want::RekeyChild(child) if current && self.is_unconfirmed(child) => {
-                self.later(want, RETRY_SOON, shell, ctx);
-            }
-            Want::RekeyChild(child) if current && self.can_rekey(child) => {
-                self.start_child(Some(child), shell, ctx);
-            }
-            Want::RekeyIke if current => self.start_ike(shell, ctx),
-            Want::Liveness if current => self.start_liveness(shell, ctx),
-            // Overtaken by events.
-            Want::DeleteChild(_)
-            | Want::CreateChild
-            | Want::RekeyChild(_)
-            | Want::RekeyIke
-            | Want::Liveness => {}
-        }
-    }
-
     /// Tells that it and all under it are down. Nothing is told twice.
     pub(crate) fn tell_down(&mut self, reason: DownReason, ctx: &mut Ctx<'_>) {
         let children: Vec<ChildId> = self.children.keys().copied().collect();
         let linger = match reason {
-            DownReason::PeerDeleted | DownReason::Replaced | DownReason::Redundant => self.config.linger,
+            DownReason::PeerDeleted
+            | DownReason::Replaced
+            | DownReason::PeerRestarted
+            | DownReason::Redundant => self.config.linger,
             DownReason::PeerSilent
             | DownReason::Lifetime
             | DownReason::Commanded
@@ -366,6 +281,7 @@ impl Up {
         if let Some(Task::Child(task)) = self.task.take() {
             ctx.core.free_esp_spi(task.offer.spi_in);
         }
+        self.forget_served(ctx);
         shell.timers.stop_all();
     }
 
@@ -374,7 +290,8 @@ impl Up {
             return;
         }
         self.told = true;
-        let replaced = matches!(reason, DownReason::Replaced | DownReason::Redundant);
+        let replaced =
+            matches!(reason, DownReason::Replaced | DownReason::PeerRestarted | DownReason::Redundant);
         ctx.event(Event::IkeDown { conn: self.conn, ike, reason, replaced });
     }
 
@@ -429,56 +346,4 @@ impl Up {
             }
         }
     }
-
-    /// Loses interest in what is under way: its answer, if one is to come, is only waited for.
-    pub(crate) fn drop_task(&mut self, shell: &Shell, ctx: &mut Ctx<'_>) {
-        match self.task.take() {
-            Some(Task::Child(task)) => ctx.core.free_esp_spi(task.offer.spi_in),
-            Some(Task::Ike(_) | Task::DeleteChild(_) | Task::Liveness) | None => {}
-            Some(Task::DeleteIke) => self.task = Some(Task::DeleteIke),
-        }
-        if self.task.is_none() && !shell.window.is_free() {
-            self.task = Some(Task::Liveness);
-        }
-    }
-
-    /// Hands all over to a successor and tells.
-    pub(crate) fn adopt(&mut self, new: IkeId, role: Role, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        self.phase = Phase::Rekeyed;
-        if !self.told {
-            self.told = true;
-            ctx.event(Event::IkeRekeyed { conn: self.conn, old: shell.id, new, role });
-        }
-        shell.timers.stop_all();
-        shell.timers.set(Timer::GiveUp, ctx.now + self.owed_delete());
-        ctx.core.crosses.push_back(Cross::Adopt { old: shell.id, new });
-    }
-
-    pub(crate) fn bequeath(&mut self) -> Estate {
-        let wants: Vec<Want> = self.wants.iter().chain(&self.put_off).copied().collect();
-        self.wants.retain(|want| *want == Want::DeleteIke);
-        self.put_off.clear();
-        let wants = wants
-            .into_iter()
-            .filter(|want| !matches!(want, Want::DeleteIke | Want::RekeyIke | Want::Liveness));
-        let (children, wants) = (std::mem::take(&mut self.children), wants.collect());
-        Estate { children, wants, last_heard: self.last_heard }
-    }
-
-    pub(crate) fn inherit(&mut self, estate: Estate, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        self.inherits_from = None;
-        self.told = false;
-        shell.timers.stop(Timer::GiveUp);
-        self.children.extend(estate.children);
-        self.last_heard = self.last_heard.max(estate.last_heard);
-        for want in estate.wants {
-            self.want(want, shell, ctx);
-        }
-        self.proceed(shell, ctx);
-    }
-}
-
-/// An SA payload whose proposals are for IKE asks to rekey the IKE SA (RFC 7296 section 1.3.2).
-fn asks_for_ike(body: Body<'_>) -> bool {
-    body.sa().is_some_and(|sa| sa.proposals.iter().any(|one| one.protocol == ProtocolId::IKE))
 }

@@ -349,7 +349,7 @@ fn the_same_peer_coming_again_replaces_its_old_ike_sa() {
     world.dial(A);
     world.run_for(MOMENT);
     world.assert_one_child();
-    assert_eq!(world.hosts[B].child_reasons(), [DownReason::Replaced]);
+    assert_eq!(world.hosts[B].child_reasons(), [DownReason::PeerRestarted]);
     assert!(world.hosts[B].events.iter().any(|event| matches!(event, Event::IkeDown { replaced: true, .. })));
 }
 

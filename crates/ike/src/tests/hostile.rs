@@ -235,3 +235,22 @@ fn a_higher_version_is_told_ours() {
     world.run_for(MOMENT);
     assert!(matches!(&world.failures(A)[..], [Failure::WrongVersion { .. }]));
 }
+
+#[test]
+fn a_first_message_with_a_critical_payload_nobody_knows_is_refused_by_its_number() {
+    let mut world = World::pair(11);
+    world.tap = Some(Box::new(|to, bytes| {
+        if to == B {
+            // The SA payload becomes one of type 200 with the critical bit.
+            bytes[16] = 200;
+            bytes[29] |= 0x80;
+        }
+        true
+    }));
+    world.dial(A);
+    world.run_for(MOMENT);
+    let answer = world.log.iter().find(|(to, _, _)| *to == A).map(|(_, _, bytes)| bytes.clone()).unwrap();
+    // One Notify, of one octet of data.
+    assert_eq!(answer[28..], [0, 0, 0, 9, 0, 0, 0, 1, 200]);
+    assert_eq!(world.hosts[B].engine.half_open(), 0);
+}

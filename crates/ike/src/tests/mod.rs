@@ -1,6 +1,7 @@
 //! Tests of the whole engine: a pair in virtual time over a network that loses, delays, doubles and reorders.
 
 mod collisions;
+mod endings;
 mod establish;
 mod hostile;
 mod pair;

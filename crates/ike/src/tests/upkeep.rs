@@ -183,7 +183,7 @@ fn a_new_child_the_peer_makes_from_scratch_outdates_the_old_one() {
     let mut world = World::pair(12).established();
     let old = world.hosts[B].child().spi_in;
     let offer = negotiate::offer_esp(&connection(A).esp_proposals, 0x1234_5678, true);
-    let ts = negotiate::ts_to_wire(&connection(A).local_ts);
+    let ts = selectors::ts_to_wire(&connection(A).local_ts);
     let request = [
         Payload::SecurityAssociation(offer),
         Payload::Nonce(vec![7; 32]),

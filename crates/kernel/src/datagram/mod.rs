@@ -8,9 +8,12 @@ mod send;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub use receive::{Message, RecvRing};
+pub use receive::{Message, RecvRing, SLOT};
 pub use report::{PathError, PathErrorKind};
 pub use send::{RunFailure, SendArena, SendFailure, SendReport};
+
+/// Messages one receive gives, and one send takes, at most.
+pub const MESSAGES: usize = crate::sys::message::BATCH;
 
 pub(crate) use receive::Head;
 pub(crate) use send::{Sending, send_runs};

@@ -10,6 +10,10 @@ use crate::sys::message::{BATCH, RecvBlock};
 /// Slots offered while messages come coalesced: more of 64 KiB each only fall out of the cache.
 const COALESCED: usize = 8;
 
+/// Octets of a slot that takes whatever comes coalesced. Not a power of two: slots a multiple of 64 KiB apart
+/// would all fall into the same few sets of a cache.
+pub const SLOT: usize = 65_536 + 65 * 64;
+
 /// Memory for one socket's incoming messages, reused from batch to batch.
 pub struct RecvRing {
     block: RecvBlock,
@@ -55,10 +59,10 @@ pub(crate) enum Head {
 }
 
 impl RecvRing {
-    /// A ring of up to 64 slots of 64 KiB, for sockets with GRO. Memory is used only as messages come.
+    /// A ring of up to 64 slots of [`SLOT`] octets, for sockets with GRO. Memory is used only as messages come.
     #[must_use]
     pub fn coalescing() -> Self {
-        Self::new(BATCH, 65_536)
+        Self::new(BATCH, SLOT)
     }
 
     /// A ring of `slots` (1-64) slots of `slot` octets; longer messages are cut and dropped.

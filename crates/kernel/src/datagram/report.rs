@@ -29,9 +29,10 @@ pub struct PathError {
 /// What became of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathErrorKind {
-    /// Too big for the path; its MTU in octets, IP header included.
+    /// Too big for the path. ICMP can be forged: what the path takes is better asked of the kernel, as
+    /// [`UdpSocket::path_mtu`](crate::udp::UdpSocket::path_mtu) does.
     TooBig {
-        /// The new path MTU.
+        /// The path MTU as the error has it, octets, IP header included; unchecked, and 0 from routers that do not say.
         mtu: u32,
     },
     /// The peer has nobody on that port or protocol.

@@ -12,6 +12,7 @@ mod error;
 mod frame;
 mod link;
 mod monitor;
+mod qdisc;
 mod route;
 mod route_message;
 mod rule;

@@ -169,3 +169,26 @@ fn inside(test: impl FnOnce(&mut Netlink) + Send) {
     let namespace = Namespace::anonymous().unwrap();
     namespace.run(|| test(&mut Netlink::open().unwrap())).unwrap();
 }
+
+#[test]
+fn a_discipline_someone_chose_stays_and_the_kernels_own_gives_way_to_a_fair_one() {
+    let namespace = Namespace::anonymous().unwrap();
+    namespace
+        .run(|| {
+            let mut netlink = Netlink::open().unwrap();
+            let tun = Tun::open(&mut netlink, &TunOptions::new("t0")).unwrap();
+            let has = netlink.set_root_qdisc(tun.index(), "fq_codel").is_ok();
+            assert_eq!(tun.fair().is_ok(), has, "{:?}", tun.fair());
+            if !has {
+                assert_eq!(tun.fair(), Err("this kernel does not have it"));
+            }
+            netlink.set_root_qdisc(tun.index(), "pfifo").unwrap();
+            drop(tun);
+            let tun = Tun::open(&mut netlink, &TunOptions::new("t0")).unwrap();
+            assert_eq!(tun.fair(), Err("pfifo is there"));
+            assert_eq!(netlink.root_qdisc(tun.index()).unwrap(), "pfifo");
+            assert!(netlink.set_root_qdisc(tun.index(), "no-such").unwrap_err().is_missing());
+            tun.destroy().unwrap();
+        })
+        .unwrap();
+}

@@ -152,7 +152,7 @@ fn a_used_up_sa_sends_its_last_numbers_and_says_so() {
     assert_eq!(worker.offer(&bulk(100).frame()), Handled::Done);
     assert!(worker.sent().is_empty());
     let soft = Report::SoftLimit { tunnel: TUNNEL, spi: SPI, outbound: true, limit: Soft::Packets };
-    assert_eq!(worker.reported(), [soft, Report::Exhausted { tunnel: TUNNEL, spi: SPI }]);
+    assert_eq!(worker.reported(), [soft, Report::Exhausted { tunnel: TUNNEL, spi: SPI, outbound: true }]);
 }
 
 #[test]
@@ -304,4 +304,24 @@ fn a_syn_is_clamped_finished_or_not_and_other_segments_are_left_alone() {
         worker.change(|row| row.mss = MssPolicy::Fixed(1350));
         assert_eq!(packets_of(&worker.carry(&[spec.unfinished_frame()])), [spec.packet(&[])]);
     }
+}
+
+#[test]
+fn an_outer_packet_of_ours_never_enters_a_tunnel() {
+    let mut worker = Worker::gcm(ALL);
+    let packet = Spec { udp: true, payload: payload(100), ..Spec::default() }.packet(&payload(100));
+    let inner = crate::inner::Inner::parse(&packet).unwrap();
+    let outer = |local, remote| OuterAddresses::new([local], [address("198.51.100.9"), remote]);
+    let mut name = |worker: &mut Worker, outer| {
+        let mut table = worker.table.edit();
+        table.set_outer(std::sync::Arc::new(outer));
+        worker.table = table.build();
+        assert_eq!(worker.offer(&single_frame(&packet)), Handled::Done);
+        worker.sent().iter().flat_map(Sent::packets).count()
+    };
+    assert_eq!(name(&mut worker, outer(inner.source, address("198.51.100.8"))), 1, "to someone else");
+    assert_eq!(name(&mut worker, outer(address("198.51.100.8"), inner.destination)), 1, "from someone else");
+    assert_eq!(worker.drops.get(Drop::OuterLoop), 0);
+    assert_eq!(name(&mut worker, outer(inner.source, inner.destination)), 0);
+    assert_eq!(worker.drops.get(Drop::OuterLoop), 1);
 }

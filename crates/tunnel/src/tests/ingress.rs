@@ -1,6 +1,6 @@
 //! In: what is sorted out, judged and told upward.
 
-use esp::Limits;
+use esp::{InboundParams, InboundSa, Limits};
 
 use super::support::*;
 use super::worker::*;
@@ -44,7 +44,7 @@ fn the_tail_of_a_coalesced_message_may_be_ike_or_a_keepalive() {
     let local = socket("192.0.2.1:4500");
     worker.receive(vec![with_tail(&[0, 0, 0, 0, 9, 8, 7])]);
     let remote = socket("203.0.113.1:4500");
-    let ike = Report::Ike { local, remote, bytes: vec![9, 8, 7] };
+    let ike = Report::Ike { local, remote, ifindex: 4, bytes: vec![9, 8, 7] };
     assert!(worker.reported().contains(&ike));
     worker.receive(vec![with_tail(&[0xff])]);
     assert!(worker.reported().is_empty());
@@ -90,6 +90,47 @@ fn an_unknown_spi_is_told_now_and_then() {
 }
 
 #[test]
+fn a_flood_of_unknown_spis_is_counted_and_told_at_a_rate() {
+    let mut worker = Worker::gcm(ALL);
+    let flood = |worker: &mut Worker, first: u32| {
+        for spi in first..first + 1000 {
+            let mut bytes = vec![7; 100];
+            bytes[..4].copy_from_slice(&(spi + 256).to_be_bytes());
+            worker.receive(vec![Sent { path: path(), tos: 0, dont_fragment: true, segment: 100, bytes }]);
+        }
+        worker.reported().len()
+    };
+    assert_eq!(flood(&mut worker, 0), 8);
+    worker.now = Tick(1000);
+    assert_eq!(flood(&mut worker, 1000), 1);
+    assert_eq!(worker.drops.get(Drop::UnknownSpi), 2000);
+}
+
+#[test]
+fn a_used_up_inbound_sa_says_so_now_and_then() {
+    let mut worker = Worker::gcm(ALL);
+    let params = InboundParams {
+        spi: SPI,
+        suite: suite("aes256gcm16"),
+        encr_key: &[0x11; 36],
+        integ_key: &[],
+        esn: true,
+        replay_window: esp::replay::DEFAULT,
+        limits: Limits { hard_packets: Some(1), ..Limits::default() },
+    };
+    let limited = std::sync::Arc::new(InboundSa::new(params).unwrap());
+    worker.change_inbound(|row| row.sa = limited);
+    let mut exhausted = |at| {
+        worker.now = Tick(at);
+        let sent = one(&mut worker, &Spec::default());
+        worker.receive(vec![sent]);
+        worker.reported().contains(&Report::Exhausted { tunnel: TUNNEL, spi: SPI, outbound: false })
+    };
+    assert_eq!([0, 1, 500, 1001].map(&mut exhausted), [false, true, false, true]);
+    assert_eq!(worker.drops.get(Drop::InboundRefused), 3);
+}
+
+#[test]
 fn two_sas_in_one_message_are_told_apart() {
     let mut worker = Worker::gcm(ALL);
     let (out, inbound) = sa_pair(suite("aes256gcm16"), 0x2222, Limits::default());
@@ -109,7 +150,7 @@ fn two_sas_in_one_message_are_told_apart() {
     let mut sent = worker.sent();
     assert_eq!(sent.len(), 1, "same path, same size");
     let segment = sent[0].segment;
-    let mut messages = [Received { bytes: &mut sent[0].bytes, segment, path: path(), tos: 0 }];
+    let mut messages = [Received { bytes: &mut sent[0].bytes, segment, path: path(), ifindex: 0, tos: 0 }];
     worker.ingress.handle_batch(&worker.table, &mut messages, &mut worker.reports, Tick(0));
     let mut tunnels = Vec::new();
     worker.ingress.for_each_write(&messages, |tunnel, _| tunnels.push(tunnel));

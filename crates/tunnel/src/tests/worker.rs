@@ -161,7 +161,13 @@ impl Worker {
     pub(super) fn receive(&mut self, mut sent: Vec<Sent>) -> Vec<Vec<u8>> {
         let mut messages: Vec<Received<'_>> = sent
             .iter_mut()
-            .map(|one| Received { bytes: &mut one.bytes, segment: one.segment, path: one.path, tos: one.tos })
+            .map(|one| Received {
+                bytes: &mut one.bytes,
+                segment: one.segment,
+                path: one.path,
+                ifindex: 4,
+                tos: one.tos,
+            })
             .collect();
         self.ingress.handle_batch(&self.table, &mut messages, &mut self.reports, self.now);
         let mut frames = Vec::new();

@@ -1,0 +1,8 @@
+//! The instructions themselves. Every function here is unsafe for one reason: the processor must have them.
+
+pub(crate) mod aes;
+pub(crate) mod gcm;
+pub(crate) mod kernel;
+mod sha1;
+mod sha2;
+mod vector;
