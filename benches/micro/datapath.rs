@@ -143,7 +143,8 @@ fn run(bench: &Bench, suite: Suite) {
         for run in batch.runs() {
             let bytes = &mut buffer[..run.bytes.len()];
             bytes.copy_from_slice(run.bytes);
-            let mut messages = [Received { bytes, segment: run.segment, path: run.path, ifindex: 0, tos: run.tos }];
+            let mut messages =
+                [Received { bytes, segment: run.segment, path: run.path, ifindex: 0, tos: run.tos }];
             ingress.handle_batch(&table, &mut messages, &mut reports, Tick(0));
             ingress.for_each_write(&messages, |_, slices| writes += slices.len());
             ingress.clear();

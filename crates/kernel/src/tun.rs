@@ -199,7 +199,7 @@ impl Tun {
     /// The driver takes every packet at once into the ring of [`TunOptions::queue_len`] packets, and drops what
     /// finds no room there. So the discipline has a queue of its own only on kernels whose driver pushes back.
     pub fn fair(&self) -> Result<(), &str> {
-        self.fair.as_ref().map(|()| ()).map_err(String::as_str)
+        self.fair.as_ref().copied().map_err(String::as_str)
     }
 
     /// The queues, in order.

@@ -44,6 +44,6 @@ pub use ingress::{Ingress, Received};
 pub use path::OuterPath;
 pub use report::{Report, Reports};
 pub use table::{
-    DfPolicy, InboundRow, MssPolicy, OuterAddresses, OutboundRow, Selectors, Table, TableBuilder, TunnelId,
+    DfPolicy, InboundRow, MssPolicy, OutboundRow, OuterAddresses, Selectors, Table, TableBuilder, TunnelId,
     TunnelRow,
 };

@@ -1,7 +1,7 @@
 //! The steady state allocates nothing: neither for a packet nor for a batch.
 //!
 //! One test in one binary, as the counter counts the whole process.
-#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test fails by saying so")]
+#![allow(clippy::unwrap_used, reason = "a test fails by saying so")]
 
 use std::alloc::System;
 use std::sync::Arc;

@@ -73,7 +73,7 @@ impl Listening {
         self.task.abort();
         if let Some(socket) = lock(&self.place).socket.take() {
             // It listens, so there is nothing that could fail.
-            let _ = (SockRef::from(socket.get_ref()), Shutdown::Both);
+            let _ = SockRef::from(socket.get_ref()).shutdown(Shutdown::Both);
         }
     }
 }

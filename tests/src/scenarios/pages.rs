@@ -71,7 +71,7 @@ fn a_forged_path_mtu_neither_strangles_a_tunnel_nor_moves_it_to_and_fro() {
         let mut world = established(seed, Weather::BREEZE, link_a(), link_b());
         world.run_for(seconds(2));
         let whole = interface(&mut world, A).mtu;
-        let mut told = |world: &mut World, mtu| {
+        let told = |world: &mut World, mtu| {
             world.tell(A, Heard::PathMtu { remote: OUTER_B.parse().unwrap(), mtu });
             interface(world, A).mtu
         };

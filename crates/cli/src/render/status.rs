@@ -91,7 +91,7 @@ mod tests {
             tunnels: vec![TunnelStatus {
                 name: "azure".into(),
                 state: "down".into(),
-                why: Some(control::view::Why {
+                why: Some(Why {
                     code: "peer-silent".into(),
                     text: "192.0.2.1 does not answer".into(),
                     source: "local".into(),

@@ -310,7 +310,9 @@ impl Resolver<'_> {
             None => Families::IPV6,
             Some(written) => written.value.items.iter().map(|family| family_of(family.value)).collect(),
         };
-        if let Some(hop) = raw.next_hop.as_ref().filter(|hop| hop.value.is_ipv4() == v4 || raw.families.is_none()) {
+        if let Some(hop) =
+            raw.next_hop.as_ref().filter(|hop| hop.value.is_ipv4() == v4 || raw.families.is_none())
+        {
             let words = "next_hop is for routes of the family the session does not run over, which families must name";
             self.faults.contradiction(&hop.at, words.to_owned());
         }

@@ -27,6 +27,8 @@ pub(crate) struct Initiating {
     cookie: Option<Vec<u8>>,
     /// Requests sent anew because the responder asked for a cookie or another group.
     retries: u8,
+    /// Answers that requests before the present one may still bring: each time one was sent earns one.
+    owed: u32,
     fake_nat: [u8; 20],
     stage: InitStage,
 }
@@ -71,6 +73,7 @@ impl Initiating {
             ni: ctx.core.nonce(),
             cookie: None,
             retries: 0,
+            owed: 0,
             fake_nat: ctx.core.random(),
             stage: InitStage::Generating(work),
         };
@@ -137,6 +140,9 @@ impl Initiating {
         let body = Body(payloads);
         let InitStage::Sent { pair, request } = self.stage else { return State::Initiating(self) };
         self.stage = InitStage::Sent { pair, request };
+        if body.sa().is_none() && self.is_of_an_earlier_request() {
+            return State::Initiating(self);
+        }
         if let Some(cookie) = body.notify(NotifyType::COOKIE).filter(|_| body.sa().is_none()) {
             return self.retry_with_cookie(shell, &cookie.data, ctx);
         }
@@ -146,15 +152,31 @@ impl Initiating {
         self.accept(shell, &message, body, ctx)
     }
 
+    /// A request sent several times brings several answers; those after the first say nothing of what was sent since.
+    ///
+    /// Obeying a second COOKIE would put two requests with different cookies under way. A responder may accept both,
+    /// as two IKE SAs, and the AUTH of whichever is answered first would cover the other's octets (section 2.15).
+    fn is_of_an_earlier_request(&mut self) -> bool {
+        let owed = self.owed > 0;
+        self.owed = self.owed.saturating_sub(1);
+        owed
+    }
+
+    /// The present request is void, and one of its answers is here.
+    fn start_over(&mut self, shell: &mut Shell) {
+        self.retries += 1;
+        self.owed = self.owed.saturating_add(shell.window.sent().saturating_sub(1));
+        shell.window.restart();
+    }
+
     /// RFC 7296 section 2.6: the same request again with the cookie first, "all other payloads unchanged".
     fn retry_with_cookie(mut self: Box<Self>, shell: &mut Shell, cookie: &[u8], ctx: &mut Ctx<'_>) -> State {
         // A cookie has 1 to 64 octets (section 2.6).
         if !(1..=64).contains(&cookie.len()) || self.retries >= MAX_RETRIES {
             return self.fail(Failure::Misbehaved(Misbehaviour::EndlessRetry), ctx);
         }
-        self.retries += 1;
+        self.start_over(shell);
         self.cookie = Some(cookie.to_vec());
-        shell.window.restart();
         match std::mem::replace(&mut self.stage, InitStage::Generating(WorkId(0))) {
             InitStage::Sent { pair, .. } => self.send(shell, pair, ctx),
             InitStage::Generating(_) | InitStage::Agreeing(..) => State::Initiating(self),
@@ -185,9 +207,8 @@ impl Initiating {
         if self.retries >= MAX_RETRIES {
             return self.fail(Failure::Misbehaved(Misbehaviour::EndlessRetry), ctx);
         }
-        self.retries += 1;
+        self.start_over(shell);
         self.group = group;
-        shell.window.restart();
         let seed = ctx.core.secret_seed();
         self.stage = InitStage::Generating(ctx.core.work(shell.id, Work::Generate { group, seed }));
         State::Initiating(self)

@@ -184,8 +184,8 @@ fn a_peer_that_asks_for_cookies_without_end_is_given_up() {
     let mut world = World::pair(8);
     world.tap = Some(Box::new(|_, _| false));
     world.dial(A);
-    while world.failures(A).is_empty() && world.now - world.start < MOMENT {
-        world.step(world.start + MOMENT);
+    while world.failures(A).is_empty() && world.now - world.start < 4 * MOMENT {
+        world.step(world.start + 4 * MOMENT);
         for (_, path, bytes) in std::mem::take(&mut world.log) {
             let header = ike_wire::Header::peek(&bytes).unwrap().response();
             let notify = ike_wire::Notify::new(ike_wire::NotifyType::COOKIE, vec![7; 20]);
@@ -194,6 +194,28 @@ fn a_peer_that_asks_for_cookies_without_end_is_given_up() {
         }
     }
     assert!(matches!(&world.failures(A)[..], [Failure::Misbehaved(Misbehaviour::EndlessRetry)]));
+}
+
+#[test]
+fn two_answers_to_one_request_do_not_put_two_cookies_under_way() {
+    let mut world = World::pair(10);
+    world.tap = Some(Box::new(|_, _| false));
+    world.dial(A);
+    world.run_for(Duration::from_millis(1500));
+    let requests = std::mem::take(&mut world.log);
+    assert_eq!(requests.len(), 2, "sent, and repeated");
+    for (number, (_, path, bytes)) in requests.iter().enumerate() {
+        let header = ike_wire::Header::peek(bytes).unwrap().response();
+        let cookie = vec![u8::try_from(number).unwrap(); 20];
+        let notify = ike_wire::Notify::new(ike_wire::NotifyType::COOKIE, cookie);
+        let answer = ike_wire::encode(&header, &[ike_wire::Payload::Notify(notify)]).unwrap();
+        world.deliver(A, Path { local: path.remote, remote: path.local }, &answer);
+    }
+    world.run_for(Duration::from_millis(1500));
+    let again = std::mem::take(&mut world.log);
+    assert_eq!(again.len(), 2, "the request with the first cookie, and its repetition");
+    assert_eq!(again[0].2, again[1].2);
+    assert!(again[0].2.windows(20).any(|octets| octets == [0; 20]), "the first cookie");
 }
 
 #[test]

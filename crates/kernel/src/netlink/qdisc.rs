@@ -17,11 +17,11 @@ impl Netlink {
         else {
             return Err(NetlinkError::Malformed);
         };
-        let kinds = found.attributes.into_iter().filter_map(|attribute| match attribute {
+        let mut kinds = found.attributes.into_iter().filter_map(|attribute| match attribute {
             LinkAttribute::Qdisc(kind) => Some(kind),
             _ => None,
         });
-        Ok(kinds.last().unwrap_or_default())
+        Ok(kinds.next_back().unwrap_or_default())
     }
 
     /// Puts a discipline with its default parameters at an interface's root, in place of another. A kernel

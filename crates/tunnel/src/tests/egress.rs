@@ -5,6 +5,7 @@ use inet::Selector;
 
 use super::support::*;
 use super::worker::*;
+use crate::inner::Inner;
 use crate::octets::{get16, get32};
 use crate::offload::checksum;
 use crate::*;
@@ -310,9 +311,9 @@ fn a_syn_is_clamped_finished_or_not_and_other_segments_are_left_alone() {
 fn an_outer_packet_of_ours_never_enters_a_tunnel() {
     let mut worker = Worker::gcm(ALL);
     let packet = Spec { udp: true, payload: payload(100), ..Spec::default() }.packet(&payload(100));
-    let inner = crate::inner::Inner::parse(&packet).unwrap();
+    let inner = Inner::parse(&packet).unwrap();
     let outer = |local, remote| OuterAddresses::new([local], [address("198.51.100.9"), remote]);
-    let mut name = |worker: &mut Worker, outer| {
+    let name = |worker: &mut Worker, outer| {
         let mut table = worker.table.edit();
         table.set_outer(std::sync::Arc::new(outer));
         worker.table = table.build();

@@ -12,17 +12,17 @@ use tunnel::{
 };
 
 /// The tunnel.
-pub const TUNNEL: TunnelId = TunnelId(1);
+pub(crate) const TUNNEL: TunnelId = TunnelId(1);
 /// The SPI of both directions.
-pub const SPI: u32 = 0x1234;
+pub(crate) const SPI: u32 = 0x1234;
 
 /// A path in UDP.
-pub fn path() -> OuterPath {
+pub(crate) fn path() -> OuterPath {
     OuterPath::Udp { local: "192.0.2.1:4500".parse().unwrap(), remote: "192.0.2.2:4500".parse().unwrap() }
 }
 
 /// An inbound SA.
-pub fn inbound(suite: Suite, spi: u32) -> InboundRow {
+pub(crate) fn inbound(suite: Suite, spi: u32) -> InboundRow {
     let (key, mac_key) = (vec![1; suite.encr_key_len()], vec![2; suite.integ_key_len()]);
     let params = InboundParams {
         spi,
@@ -39,7 +39,7 @@ pub fn inbound(suite: Suite, spi: u32) -> InboundRow {
 }
 
 /// A tunnel of `mtu` octets that sends to its own inbound SA.
-pub fn table(suite: Suite, mtu: u16) -> Table {
+pub(crate) fn table(suite: Suite, mtu: u16) -> Table {
     let (key, mac_key) = (vec![1; suite.encr_key_len()], vec![2; suite.integ_key_len()]);
     let outbound = OutboundParams {
         spi: SPI,
@@ -69,7 +69,7 @@ pub fn table(suite: Suite, mtu: u16) -> Table {
 }
 
 /// A TCP super-packet of `segments` segments of `payload` octets, as the TUN gives it.
-pub fn frame(segments: usize, payload: usize) -> Vec<u8> {
+pub(crate) fn frame(segments: usize, payload: usize) -> Vec<u8> {
     let total = 40 + payload * segments;
     let header = Header {
         needs_checksum: true,
