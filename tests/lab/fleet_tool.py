@@ -222,12 +222,11 @@ class Asker:
 
 
 def echo(told):
-    """Asks {pairs, sizes}, and what stayed without an answer once more."""
+    """Asks {pairs, sizes}."""
     questions = [(a, b, size) for size in told["sizes"] for a, b in told["pairs"]]
     asker = Asker()
-    again = asker.ask_all(questions)
-    lost = asker.ask_all(again)
-    json.dump({"asked": len(questions), "again": again, "lost": lost, "wrong": asker.wrong}, sys.stdout)
+    lost = asker.ask_all(questions)
+    json.dump({"asked": len(questions), "lost": lost, "wrong": asker.wrong}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ fn the_next_hop_of_a_neighbour_without_tunnel_follows_the_underlay() {
     over_seeds(|seed| {
         let mut world = open(seed);
         assert_eq!(hop(&world), via("45.10.0.254"));
+        world.run_for(seconds(2));
         routes_agree(&mut world, A);
         let other = Hop::Device { ifindex: WAN, gateway: Some("45.10.0.9".parse().unwrap()), source: None };
         world.sites[A].kernel.put_foreign("45.40.0.0/16".parse().unwrap(), 5, other);

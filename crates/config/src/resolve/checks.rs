@@ -9,7 +9,7 @@ use ike::Identity;
 use inet::{AddressRange, Prefix, Selector};
 
 use crate::error::{At, Fault, Faults};
-use crate::plan::{Gateway, Local, Mtu, Remote, Start, Tunnel};
+use crate::plan::{Gateway, Local, Mtu, Remote, RemoteEnd, Start, Tunnel};
 use crate::raw::{Many, RawEsp, RawInterface, RawNeighbor, RawTunnel, Root, Written};
 
 /// IP protocol number of TCP, which BGP uses.
@@ -100,6 +100,13 @@ fn check_ends(raw: &Written<RawTunnel>, tunnel: &Tunnel, faults: &mut Faults) {
                 "\"any\" needs remote_id: the peer's identity is all that tells it from others",
             );
         }
+    }
+    let named = matches!(&tunnel.remote, Remote::Ends(ends) if ends.iter().any(|end| matches!(end, RemoteEnd::Name(_))));
+    if named && tunnel.start == Start::Respond {
+        faults.contradiction(
+            remote_at,
+            "a name is looked up on each dial, and start = \"respond\" never dials: write its address, or \"any\" with remote_id",
+        );
     }
     let (local, remote): (Vec<IpAddr>, Vec<IpAddr>) =
         (tunnel.local.addresses().collect(), tunnel.remote.addresses().collect());

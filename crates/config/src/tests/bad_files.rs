@@ -202,6 +202,15 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
         &["18:13: tunnel.azure.remote: \"any\" leaves nowhere to dial: it needs start = \"respond\""],
     ),
     (
+        "\"192.0.2.1\"          # address, DNS name, \"any\" (respond only; then remote_id is required), or a list\n\
+         start     = \"initiate\"",
+        "\"vpn.example.com\"\nstart = \"respond\"",
+        &[
+            "18:13: tunnel.azure.remote: a name is looked up on each dial, and start = \"respond\" never dials: \
+             write its address, or \"any\" with remote_id",
+        ],
+    ),
+    (
         "remote    = \"192.0.2.1\"",
         "remote    = [\"192.0.2.1\", \"any\"]",
         &["18:27: tunnel.azure.remote[1]: \"any\" stands alone, not in a list"],
