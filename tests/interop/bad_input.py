@@ -1,7 +1,8 @@
 """A bad peer cannot hurt: while a second tunnel carries 1,000 packets a second each way, the gateway gets
 truncated, mutated, oversized and replayed IKE and ESP (with the peer's own address as the source and with
-others), a flood of IKE_SA_INIT from thousands of addresses, and nonsense from the BGP neighbour behind the
-first tunnel. Proven for each: the second tunnel loses nothing, the daemon lives, the first tunnel is as up
+others), a flood of IKE_SA_INIT from thousands of addresses, nonsense from the BGP neighbour behind the first
+tunnel, and files that are wrong: broken, contradictory, with a secret others can read, with another secret than
+the peer's, with an address where nobody answers. Proven for each: the second tunnel loses nothing, the daemon lives, the first tunnel is as up
 after it as before (after the BGP nonsense: comes back), and the refusals are counted.
 """
 
@@ -14,6 +15,7 @@ from lab.headend import HeadEnd
 from lab.routing import Bgp
 from lab.shell import expect, wait_until
 from lab.strongswan import Ipsec
+from lab.toml_text import Inline, merge
 from lab.topology import AZURE, LAN_HOST, SECOND
 from lab.traffic import PYTHON, Probe, lossless, ping
 
@@ -25,7 +27,7 @@ ALONE = True
 
 
 def cells(_full):
-    return ["ike", "esp", "init-flood", "bgp"]
+    return ["ike", "esp", "init-flood", "bgp", "files"]
 
 
 def run(lab, cell):
@@ -45,7 +47,9 @@ def run(lab, cell):
     before = stand.causeway.spis()
     probe = Probe(stand.lan, LAN_HOST, second.cloud_host, SECOND.host).started()
     step("two tunnels up, the second carries the probe")
-    if cell == "bgp":
+    if cell == "files":
+        wrong_files(stand, step)
+    elif cell == "bgp":
         stand.headend.routing.stop()
         attack(stand.headend.host, step, "bgp", "192.168.1.1", 60, AZURE.peering)
     else:
@@ -60,13 +64,50 @@ def run(lab, cell):
         step("BGP came back with a good neighbour")
     else:
         stand.ends_agree()
-        if cell != "ike":
+        if cell not in ("ike", "files"):
             expect(stand.causeway.spis() == before, "the first tunnel was moved to other SAs")
         stand.causeway.wait_up(timeout=5)
     wait_until("the first tunnel carries packets", lambda: ping(stand.lan, AZURE.host, count=1, check=False), 10)
     if cell == "esp":
         counted(stand, step)
     step("the first tunnel carries packets")
+
+
+def wrong_files(stand, step):
+    """Files that are refused move nothing; files that are only wrong for the peer take down their own tunnel alone."""
+    causeway, before = stand.causeway, stand.causeway.spis()
+    with open(causeway.file) as file:
+        good = file.read()
+    secret = os.path.join(causeway.directory, "azure.psk")
+    for text, word in (
+        (good.replace("[router]", "[router", 1), "causeway.toml"),
+        (good.replace("remote_ts", "remote_st", 1), "remote_st"),
+        (good.replace('routes = ["172.16.0.254/32"]', 'routes = ["172.16.0.254/32", "192.0.2.1/32"]', 1), "192.0.2.1"),
+        (good, "azure.psk"),
+    ):
+        expect(text != good or word == "azure.psk", f"the lab's own file has nothing to break for {word}")
+        os.chmod(secret, 0o644 if word == "azure.psk" else 0o600)
+        with open(causeway.file, "w") as file:
+            file.write(text)
+        done = causeway.client("reload", check=False)
+        expect(done.rc != 0 and word in done.out + done.err, f"taken, or refused without {word!r}: {done}")
+        expect(causeway.spis() == before, f"a refused file ({word}) moved the first tunnel")
+    os.chmod(secret, 0o600)
+    with open(causeway.file, "w") as file:
+        file.write(good)
+    step("four wrong files refused, nothing moved")
+    causeway.secrets["azure"] = "not-what-the-peer-has"
+    causeway.reload(causeway.tree)
+    wait_until("the wrong secret is named", lambda: causeway.why()[0] == "authentication-failed", 20)
+    step("a wrong secret")
+    del causeway.secrets["azure"]
+    right = causeway.tree
+    causeway.reload(merge(right, {"tunnel": {"azure": {"remote": "192.0.2.99", "ike": {"dpd": Inline(delay="2s", timeout="4s")}}}}))
+    wait_until("the wrong address is named", lambda: causeway.why()[0] == "peer-silent", 20)
+    step("a wrong address")
+    causeway.reload(right)
+    causeway.wait_up(timeout=40)
+    step("the right file brings the first tunnel back")
 
 
 def counted(stand, step):

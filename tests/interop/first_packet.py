@@ -1,7 +1,8 @@
 """The shortest way to a routed packet: causeway dials strongSwan with kernel-libipsec, BIRD says the
 cloud's prefix, and a LAN host's ping comes back from the cloud host. Proven at both ends (same SPIs,
 BGP established, routes as the example's lists want them) and on the wire (ESP in UDP, nothing in
-clear); after a clean stop no device, route or SA is left. Once with the shipped example, word for word.
+clear); after a clean stop no device, route or SA is left. With each kind of peer once with the shipped example,
+word for word.
 """
 
 import os
@@ -14,13 +15,13 @@ from .stand import Stand
 
 
 def cells(_full):
-    return ["libipsec-bird", "shipped-example"]
+    return ["libipsec-bird", "shipped-example", "shipped-example-kernel"]
 
 
 def run(lab, cell):
     step = Steps()
-    stand = Stand(lab)
-    if cell == "shipped-example":
+    stand = Stand(lab, "kernel", "frr", transport="native") if cell.endswith("-kernel") else Stand(lab)
+    if cell.startswith("shipped-example"):
         with open(os.path.join(REPOSITORY, "examples/azure.toml")) as file:
             stand.causeway.write(file.read())
     wan = stand.capture_wan()

@@ -3,7 +3,8 @@ address itself, and the /24 around ours, with an import policy that lets everyth
 own default route has the worse metric. In `main` and in a table of its own, with rp_filter 0, 1 and 2, and
 once with the gateway on a kernel that has ESP and VTI loaded. Proven: the outer packets never enter the
 tunnel, the peer's outer address is never installed, the tunnel carries traffic before and after a rekey of
-both kinds and after a new dial, and nothing is in clear.
+both kinds and after a new dial, and nothing is in clear: also while the tunnel is down, killed with SIGKILL,
+started again, and, in `main`, while the host has lost its way out.
 """
 
 from lab.case import Steps
@@ -58,4 +59,47 @@ def run(lab, cell):
     wait_until("the learned route is back", lambda: "vti0" in gateway.ip("route show 172.16.0.0/22 table " + ("100" if table == "own" else "main")), 5)
     stand.reaches()
     step("dialled again")
+    if not guest:
+        down_and_killed(stand, "100" if table == "own" else "main")
+        step("down, up, killed, started again")
+    if not guest and table == "main":
+        way_lost(stand)
+        step("the way out lost, and found again")
     stand.wire_right(wan.stop())
+
+
+def down_and_killed(stand, table):
+    """Packets for a learned prefix flow all the time; the capture says whether one left in clear."""
+    causeway, gateway = stand.causeway, stand.site.gateway
+    stream = stand.lan.spawn("stream", ["ping", "-n", "-q", "-i", "0.02", AZURE.host])
+    causeway.client("down", "azure")
+    wait_until("refused instead of learned", lambda: "unreachable" in gateway.ip(f"route show 172.16.0.0/22 table {table}"), 2, 0.05)
+    outer = gateway.ip("route get 192.0.2.1 mark 0xc0de" if table != "main" else "route get 192.0.2.1")
+    expect("vti0" not in outer, f"the outer path leads into the tunnel while it is down: {outer}")
+    causeway.client("up", "azure")
+    comes_back(stand, table)
+    causeway.kill()
+    stand.lan.run(["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", AZURE.host], check=False)
+    causeway.start()
+    comes_back(stand, table)
+    stream.stop(2)
+
+
+def way_lost(stand):
+    """Without a default route of the host's own the learned one must not take the outer packets."""
+    gateway = stand.site.gateway
+    way = "default via 203.0.113.254 metric 500"
+    gateway.ip(f"route del {way}")
+    lost = lambda: "vti0" not in gateway.run(["ip", "route", "get", "192.0.2.1"], check=False).out and \
+        "wan0" not in gateway.run(["ip", "route", "get", "192.0.2.1"], check=False).out
+    wait_until("the outer address leads nowhere", lost, 2, 0.05)
+    stand.lan.run(["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", AZURE.host], check=False)
+    expect(lost(), "the outer path leads into the tunnel")
+    gateway.ip(f"route add {way}")
+    comes_back(stand, "main")
+
+
+def comes_back(stand, table):
+    stand.causeway.wait_up(timeout=60)
+    wait_until("the learned route is back", lambda: "vti0" in stand.site.gateway.ip(f"route show 172.16.0.0/22 table {table}"), 10)
+    stand.reaches(count=1)
