@@ -51,7 +51,11 @@ def run(lab, cell):
         wrong_files(stand, step)
     elif cell == "bgp":
         stand.headend.routing.stop()
-        attack(stand.headend.host, step, "bgp", "192.168.1.1", 60, AZURE.peering)
+        # After an error the neighbour waits, longer each time, and takes no connection: it is told not to.
+        for seed in range(36):
+            stand.causeway.client("clear", "bgp", "azure")
+            attack(stand.headend.host, lambda _: None, "bgp", "192.168.1.1", 1, AZURE.peering, seed=seed)
+        heard(stand, step)
     else:
         attack(stand.site.internet, step, cell, "203.0.113.1", {"ike": 250, "esp": 1500, "init-flood": 15000}[cell], wan.path)
     there, back = lossless(probe)
@@ -122,7 +126,18 @@ def counted(stand, step):
     step(f"dropped: {drops}; of the first tunnel's SAs: {refused}; {len(unknown)} log lines")
 
 
-def attack(host, step, *words):
+def heard(stand, step):
+    """The nonsense was read and answered, and what was wrong with it is on the page."""
+    page = stand.causeway.show("bgp", "neighbors", "azure")
+    page = page[0] if isinstance(page, list) else page
+    told = {row["name"]: row["sent"] for row in page["messages"]}
+    step(f"sent {told}, refused {page['connectionsRefused']}, established {page['connectionsEstablished']}, {page['prefixStats']}")
+    expect(told["NOTIFICATION"] >= 20, f"NOTIFICATIONs for the nonsense: {told}")
+    expect(page["connectionsEstablished"] > 1, "none of it came to a session")
+    expect(page["lastErrorCodeSubcode"], "the last error is not on the page")
+
+
+def attack(host, step, *words, seed=1):
     what, *rest = words
-    done = host.run([PYTHON, TOOL, what, "1", *rest], timeout=240)
+    done = host.run([PYTHON, TOOL, what, seed, *rest], timeout=240)
     step(f"attack {what}: {done.out.strip()}")

@@ -135,10 +135,10 @@ def update(rng):
     return message(2, bytes(body))
 
 
-def bgp(rng, local, target, count):
+def bgp(rng, local, target, first, count):
     """Sessions that begin well or badly and then talk nonsense, over the tunnel."""
     done = 0
-    for n in range(count):
+    for n in range(first, first + count):
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.settimeout(1.0)
@@ -177,7 +177,7 @@ def main():
     rng = random.Random(seed)
     random.seed(seed)
     if what == "bgp":
-        print(f"{bgp(rng, sys.argv[5], target, count)} sessions")
+        print(f"{bgp(rng, sys.argv[5], target, seed, count)} sessions")
         return
     raw = Raw()
     {"ike": ike, "esp": esp, "init-flood": init_flood}[what](raw, rng, sys.argv[5], target, count)
