@@ -20,7 +20,6 @@ mod cbc;
 pub mod digest;
 mod frame;
 mod gcm;
-mod gcm_lanes;
 mod hash;
 mod kex;
 mod open;

@@ -5,13 +5,11 @@ use core::ops::Range;
 
 use lanes::Level;
 
-use crate::aead::RingAead;
+use crate::aead::Aead;
 use crate::algorithm::Suite;
 use crate::cbc::CbcHmacOpener;
 use crate::frame::{Forged, Frame, KeyError};
-use crate::gcm::Gcm;
-use crate::gcm_lanes::LaneGcm;
-use crate::seal::{Method, check_keys};
+use crate::seal::check_keys;
 
 /// Opens the packets of one direction of one SA. Takes `&self`, so that several threads may share one.
 pub struct Opener {
@@ -21,9 +19,7 @@ pub struct Opener {
 
 /// Boxed, so that moving it leaves no copy of the expanded keys behind.
 enum Engine {
-    Ring(Box<RingAead>),
-    Gcm(Box<Gcm>),
-    Lanes(Box<LaneGcm>),
+    Aead(Box<Aead>),
     Cbc(Box<CbcHmacOpener>),
 }
 
@@ -44,13 +40,10 @@ impl Opener {
         level: Option<Level>,
     ) -> Result<Self, KeyError> {
         check_keys(suite, encr_key, integ_key)?;
-        if let Some(gcm) = LaneGcm::new(level, suite.encr, encr_key) {
-            return Ok(Self { suite, engine: Engine::Lanes(Box::new(gcm)) });
-        }
-        let engine = match Method::of(suite) {
-            Method::Ring => Engine::Ring(Box::new(RingAead::new(suite.encr, encr_key)?)),
-            Method::Gcm => Engine::Gcm(Box::new(Gcm::new(suite.encr, encr_key)?)),
-            Method::Cbc => Engine::Cbc(Box::new(CbcHmacOpener::new(suite, encr_key, integ_key, level)?)),
+        let engine = if suite.encr.is_aead() {
+            Engine::Aead(Box::new(Aead::new(suite.encr, encr_key, level)?))
+        } else {
+            Engine::Cbc(Box::new(CbcHmacOpener::new(suite, encr_key, integ_key, level)?))
         };
         Ok(Self { suite, engine })
     }
@@ -89,9 +82,7 @@ impl Opener {
 
     fn open_in(&self, frame: &mut Frame<'_>) -> Result<Range<usize>, Forged> {
         match &self.engine {
-            Engine::Ring(aead) => aead.open(frame, self.suite),
-            Engine::Gcm(gcm) => gcm.open(frame, self.suite),
-            Engine::Lanes(gcm) => gcm.open(frame, self.suite),
+            Engine::Aead(aead) => aead.open(frame, self.suite),
             Engine::Cbc(cbc) => {
                 let mut opened = Err(Forged);
                 cbc.open_batch(core::slice::from_mut(frame), |_, outcome| opened = outcome);

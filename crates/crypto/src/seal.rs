@@ -2,12 +2,10 @@
 
 use lanes::Level;
 
-use crate::aead::RingAead;
-use crate::algorithm::{Encr, Suite};
+use crate::aead::Aead;
+use crate::algorithm::Suite;
 use crate::cbc::CbcHmacSealer;
 use crate::frame::{Frame, KeyError, Misfit};
-use crate::gcm::Gcm;
-use crate::gcm_lanes::LaneGcm;
 
 /// Seals the packets of one direction of one SA.
 ///
@@ -21,9 +19,7 @@ pub struct Sealer {
 
 /// Boxed, so that moving it leaves no copy of the expanded keys behind.
 enum Engine {
-    Ring(Box<RingAead>),
-    Gcm(Box<Gcm>),
-    Lanes(Box<LaneGcm>),
+    Aead(Box<Aead>),
     Cbc(Box<CbcHmacSealer>),
 }
 
@@ -50,15 +46,10 @@ impl Sealer {
         level: Option<Level>,
     ) -> Result<Self, KeyError> {
         check_keys(suite, encr_key, integ_key)?;
-        if let Some(gcm) = LaneGcm::new(level, suite.encr, encr_key) {
-            return Ok(Self { suite, engine: Engine::Lanes(Box::new(gcm)) });
-        }
-        let engine = match Method::of(suite) {
-            Method::Ring => Engine::Ring(Box::new(RingAead::new(suite.encr, encr_key)?)),
-            Method::Gcm => Engine::Gcm(Box::new(Gcm::new(suite.encr, encr_key)?)),
-            Method::Cbc => {
-                Engine::Cbc(Box::new(CbcHmacSealer::new(suite, encr_key, integ_key, iv_seed, level)?))
-            }
+        let engine = if suite.encr.is_aead() {
+            Engine::Aead(Box::new(Aead::new(suite.encr, encr_key, level)?))
+        } else {
+            Engine::Cbc(Box::new(CbcHmacSealer::new(suite, encr_key, integ_key, iv_seed, level)?))
         };
         Ok(Self { suite, engine })
     }
@@ -101,9 +92,7 @@ impl Sealer {
 
     fn seal_in(&self, frame: &mut Frame<'_>, counter: u64) -> Result<(), Misfit> {
         match &self.engine {
-            Engine::Ring(aead) => aead.seal(frame, self.suite, counter),
-            Engine::Gcm(gcm) => gcm.seal(frame, self.suite, counter),
-            Engine::Lanes(gcm) => gcm.seal(frame, self.suite, counter),
+            Engine::Aead(aead) => aead.seal(frame, self.suite, counter),
             Engine::Cbc(cbc) => cbc.seal_batch(core::slice::from_mut(frame), counter),
         }
     }
@@ -112,24 +101,6 @@ impl Sealer {
 impl core::fmt::Debug for Sealer {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Sealer({})", self.suite)
-    }
-}
-
-/// Which implementation serves a suite.
-pub(crate) enum Method {
-    Ring,
-    Gcm,
-    Cbc,
-}
-
-impl Method {
-    pub(crate) fn of(suite: Suite) -> Self {
-        match suite.encr {
-            Encr::AesCbc(_) => Self::Cbc,
-            Encr::AesGcm8(_) | Encr::AesGcm12(_) => Self::Gcm,
-            Encr::AesGcm16(_) | Encr::ChaCha20Poly1305 if RingAead::serves(suite.encr) => Self::Ring,
-            Encr::AesGcm16(_) | Encr::ChaCha20Poly1305 => Self::Gcm,
-        }
     }
 }
 
@@ -144,17 +115,4 @@ pub(crate) fn check_keys(suite: Suite, encr_key: &[u8], integ_key: &[u8]) -> Res
         return Err(KeyError::IntegKey);
     }
     Ok(())
-}
-
-/// The cipher key and the salt an AEAD's keying material consists of.
-pub(crate) fn split_salt(encr_key: &[u8]) -> Result<(&[u8], [u8; 4]), KeyError> {
-    let (key, salt) = encr_key.split_last_chunk::<4>().ok_or(KeyError::EncrKey)?;
-    Ok((key, *salt))
-}
-
-/// The 12-octet nonce: salt, then the IV as sent (RFC 4106 §4, RFC 7634 §2).
-pub(crate) fn nonce(salt: [u8; 4], iv: [u8; 8]) -> [u8; 12] {
-    let [s0, s1, s2, s3] = salt;
-    let [i0, i1, i2, i3, i4, i5, i6, i7] = iv;
-    [s0, s1, s2, s3, i0, i1, i2, i3, i4, i5, i6, i7]
 }

@@ -35,6 +35,26 @@ pub(crate) struct Schedule {
     pub(crate) decrypt: [[u8; BLOCK]; ROUND_KEYS],
 }
 
+impl Schedule {
+    /// The key expanded, where it stays; `None` unless it has 16, 24 or 32 octets.
+    pub(crate) fn expand(level: Level, key: &[u8]) -> Option<Box<Self>> {
+        let rounds = match key.len() {
+            16 => 10,
+            24 => 12,
+            32 => 14,
+            _ => return None,
+        };
+        let (encrypt, decrypt) = ([[0; BLOCK]; ROUND_KEYS], [[0; BLOCK]; ROUND_KEYS]);
+        let mut keys = Box::new(Self { rounds, encrypt, decrypt });
+        match level.kind {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: every level has AES.
+            Kind::Avx512 | Kind::Avx2 => unsafe { aes::expand(key, &mut keys) },
+        }
+        Some(keys)
+    }
+}
+
 /// Where a stream under way stands: its last finished block, and what follows.
 struct Slot<'a> {
     rest: &'a mut [u8],
@@ -44,19 +64,7 @@ impl Cbc {
     /// The key expanded; `None` unless it has 16, 24 or 32 octets.
     #[must_use]
     pub fn new(level: Level, key: &[u8]) -> Option<Self> {
-        let rounds = match key.len() {
-            16 => 10,
-            24 => 12,
-            32 => 14,
-            _ => return None,
-        };
-        let (encrypt, decrypt) = ([[0; BLOCK]; ROUND_KEYS], [[0; BLOCK]; ROUND_KEYS]);
-        let mut keys = Box::new(Schedule { rounds, encrypt, decrypt });
-        match level.kind {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: every level has AES.
-            Kind::Avx512 | Kind::Avx2 => unsafe { aes::expand(key, &mut keys) },
-        }
+        let keys = Schedule::expand(level, key)?;
         Some(Self { level, keys })
     }
 

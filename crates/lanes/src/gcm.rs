@@ -8,11 +8,11 @@ use core::fmt;
 use zeroize::Zeroize;
 
 use crate::Level;
-use crate::cbc::{BLOCK, ROUND_KEYS, Schedule};
+use crate::cbc::{BLOCK, Schedule};
 #[cfg(target_arch = "x86_64")]
 use crate::level::Kind;
 #[cfg(target_arch = "x86_64")]
-use crate::x86::{aes, gcm};
+use crate::x86::gcm;
 
 /// Blocks hashed before one reduction.
 pub(crate) const STRIDE: usize = 16;
@@ -41,24 +41,14 @@ impl Gcm {
     #[cfg(target_arch = "x86_64")]
     #[must_use]
     pub fn new(level: Level, key: &[u8]) -> Option<Self> {
-        let rounds = match key.len() {
-            16 => 10,
-            24 => 12,
-            32 => 14,
-            _ => return None,
-        };
         let multiplies = is_x86_feature_detected!("vpclmulqdq") && is_x86_feature_detected!("pclmulqdq");
         if level.kind != Kind::Avx512 || !multiplies {
             return None;
         }
-        let (encrypt, decrypt) = ([[0; BLOCK]; ROUND_KEYS], [[0; BLOCK]; ROUND_KEYS]);
-        let mut keys = Box::new(Schedule { rounds, encrypt, decrypt });
+        let keys = Schedule::expand(level, key)?;
         let mut powers = Box::new(Powers([[0; BLOCK]; STRIDE + 4]));
         // SAFETY: the level has AES and 512-bit registers, and the multiplication was just asked for.
-        unsafe {
-            aes::expand(key, &mut keys);
-            gcm::powers(&keys, &mut powers);
-        }
+        unsafe { gcm::powers(&keys, &mut powers) };
         Some(Self { keys, powers })
     }
 

@@ -15,7 +15,7 @@ use super::{device, read, routes, rules};
 const GATEWAY: [u8; 4] = [192, 0, 2, 254];
 
 /// A namespace with a bridge `wan` that has an address and a default route; its index.
-fn inside(test: impl FnOnce(&mut Netlink, u32) + Send) {
+pub(crate) fn inside(test: impl FnOnce(&mut Netlink, u32) + Send) {
     let namespace = Namespace::anonymous().unwrap();
     namespace
         .run(|| {

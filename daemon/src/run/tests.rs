@@ -5,14 +5,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gateway::PROTOCOL;
-use kernel::netlink::{Address, LinkChange, Netlink, RouteFilter, Target};
-use kernel::netns::Namespace;
+use kernel::netlink::{Netlink, RouteFilter, Target};
 use kernel::tun;
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::{Daemon, Shell, assemble, turn};
-use crate::start;
 use crate::worker::Devices;
+use crate::{host, start};
 
 const ROUTE: &str = "10.9.0.0/16";
 
@@ -20,17 +19,7 @@ const ROUTE: &str = "10.9.0.0/16";
 fn inside(test: impl FnOnce(&mut Netlink, &Path) + Send) {
     let folder = std::env::temp_dir().join(format!("causeway-run-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    Namespace::anonymous()
-        .unwrap()
-        .run(|| {
-            let mut netlink = Netlink::open().unwrap();
-            netlink.create_bridge("wan").unwrap();
-            let index = netlink.link_by_name("wan").unwrap().unwrap().index;
-            netlink.set_link(index, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
-            netlink.add_address(&Address::new(index, [192, 0, 2, 1].into(), 24)).unwrap();
-            test(&mut netlink, &folder);
-        })
-        .unwrap();
+    host::tests::inside(|netlink, _| test(netlink, &folder));
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -41,11 +41,11 @@ pub(super) struct Long8(__m512i);
 #[derive(Clone, Copy)]
 pub(super) struct Long4(__m256i);
 
-/// What both word lengths share in 512-bit registers, where three operands make one instruction.
-macro_rules! wide {
-    ($word:ident, $splat:ident, $add:ident, $rotate:ident, $shift:ident) => {
+/// What registers of both widths do alike, each by instructions of its own.
+macro_rules! shared {
+    ($word:ident, $octets:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $xor:ident) => {
         type Word = $word;
-        const LANES: usize = 64 / size_of::<$word>();
+        const LANES: usize = $octets / size_of::<$word>();
         const WORDS: usize = Self::LANES;
 
         #[inline(always)]
@@ -61,12 +61,12 @@ macro_rules! wide {
         #[inline(always)]
         unsafe fn load(from: *const $word) -> Self {
             // SAFETY: the caller's promise.
-            Self(unsafe { _mm512_loadu_si512(from.cast()) })
+            Self(unsafe { $load(from.cast()) })
         }
         #[inline(always)]
         unsafe fn store(self, to: *mut $word) {
             // SAFETY: the caller's promise.
-            unsafe { _mm512_storeu_si512(to.cast(), self.0) }
+            unsafe { $store(to.cast(), self.0) }
         }
         #[inline(always)]
         unsafe fn add(self, other: Self) -> Self {
@@ -76,8 +76,16 @@ macro_rules! wide {
         #[inline(always)]
         unsafe fn xor(self, other: Self) -> Self {
             // SAFETY: the caller's promise.
-            Self(unsafe { _mm512_xor_si512(self.0, other.0) })
+            Self(unsafe { $xor(self.0, other.0) })
         }
+    };
+}
+
+/// What both word lengths share in 512-bit registers, where three operands make one instruction.
+macro_rules! wide {
+    ($word:ident, $splat:ident, $add:ident, $rotate:ident, $shift:ident) => {
+        shared!($word, 64, $splat, _mm512_loadu_si512, _mm512_storeu_si512, $add, _mm512_xor_si512);
+
         #[inline(always)]
         unsafe fn xor3(self, b: Self, c: Self) -> Self {
             // SAFETY: the caller's promise.
@@ -109,40 +117,8 @@ macro_rules! wide {
 /// The same in 256-bit registers.
 macro_rules! narrow {
     ($word:ident, $splat:ident, $add:ident, $left:ident, $right:ident) => {
-        type Word = $word;
-        const LANES: usize = 32 / size_of::<$word>();
-        const WORDS: usize = Self::LANES;
+        shared!($word, 32, $splat, _mm256_loadu_si256, _mm256_storeu_si256, $add, _mm256_xor_si256);
 
-        #[inline(always)]
-        unsafe fn zero() -> Self {
-            // SAFETY: the caller's promise.
-            unsafe { Self::splat(0) }
-        }
-        #[inline(always)]
-        unsafe fn splat(word: $word) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { $splat(word.cast_signed()) })
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const $word) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { _mm256_loadu_si256(from.cast()) })
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut $word) {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_storeu_si256(to.cast(), self.0) }
-        }
-        #[inline(always)]
-        unsafe fn add(self, other: Self) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { $add(self.0, other.0) })
-        }
-        #[inline(always)]
-        unsafe fn xor(self, other: Self) -> Self {
-            // SAFETY: the caller's promise.
-            Self(unsafe { _mm256_xor_si256(self.0, other.0) })
-        }
         #[inline(always)]
         unsafe fn xor3(self, b: Self, c: Self) -> Self {
             // SAFETY: the caller's promise.
