@@ -5,6 +5,7 @@ mod demo;
 mod host;
 mod io;
 mod logging;
+mod pool;
 mod run;
 mod shell;
 mod sockets;

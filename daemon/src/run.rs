@@ -8,9 +8,11 @@
 //! control socket tasks ─┤                     └─> control socket tasks
 //! pool (outcomes), time, signals ─┘
 //! ```
-//! Every channel in is bounded; the loop takes one input a turn from whichever source is ready.
+//! Every channel in is bounded; the loop takes one input a turn (of port 500 one batch) from whichever source is ready,
+//! and does no more than that: key exchanges and look-ups are computed elsewhere.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -104,7 +106,8 @@ fn assemble(file: &Path, plan: config::Gateway, logging: logging::Logging) -> Re
     // The socket's group was given to it, which takes a power that is not needed again.
     start::confine();
     let mark = (plan.routes.table != Routes::MAIN).then_some(OUTER_MARK);
-    let Sockets { ike, workers, sender, notes, views } = sockets::open(worker_count(), mark)?;
+    let count = worker_count();
+    let Sockets { ike, workers, sender, notes, views } = sockets::open(count.get() as usize, mark)?;
     for note in notes {
         tracing::info!("{note}");
     }
@@ -125,17 +128,18 @@ fn assemble(file: &Path, plan: config::Gateway, logging: logging::Logging) -> Re
         logging,
         file: file.to_owned(),
     };
-    let (mut shell, outcomes) = Shell::new(parts);
+    let (mut shell, outcomes) = Shell::new(parts)?;
     let ike = ike.into_iter().map(crate::io::watch).collect::<Result<_, _>>()?;
-    let mut gateway = Gateway::new(plan, start::seed()?, origin);
+    let mut gateway = Gateway::new(plan, start::seed()?, count, origin);
     shell.drain(&mut gateway);
     let sources = Sources { ike, uplink, host: done, bgp: streams, asked, outcomes };
     Ok(Daemon { gateway, shell, sources, _socket })
 }
 
-/// One worker a core; the kernel deals flows of different peers among them.
-fn worker_count() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+/// One worker a core.
+fn worker_count() -> NonZeroU32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }
 
 async fn turn(gateway: &mut Gateway, shell: &mut Shell, mut sources: Sources) -> Result<(), Failure> {
@@ -185,10 +189,38 @@ async fn turn(gateway: &mut Gateway, shell: &mut Shell, mut sources: Sources) ->
     Ok(())
 }
 
+/// A turn of the loop that takes longer than this is told of: all that time no peer's message was read.
+const LONG_TURN: Duration = Duration::from_millis(50);
+
 fn give(gateway: &mut Gateway, shell: &mut Shell, input: Input<'_>) {
     #[expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
-    gateway.handle(input, Instant::now());
+    let begun = Instant::now();
+    let what = name(&input);
+    gateway.handle(input, begun);
     shell.drain(gateway);
+    let took = begun.elapsed();
+    if took > LONG_TURN {
+        tracing::debug!(input = what, milliseconds = took.as_millis(), "a long turn of the loop");
+    }
+}
+
+fn name(input: &Input<'_>) -> &'static str {
+    match input {
+        Input::Ike { .. } => "IKE message",
+        Input::Report(_) => "datapath",
+        Input::Work(..) => "key exchange",
+        Input::Resolved { .. } => "name",
+        Input::Kernel(_) => "kernel",
+        Input::RoutesApplied(_) => "routes",
+        Input::DeviceReady { .. } => "device",
+        Input::PathMtu { .. } => "path MTU",
+        Input::Stream(_) => "BGP",
+        Input::Request(..) => "request",
+        Input::Reload(..) => "reload",
+        Input::RulesApplied(_) => "rules",
+        Input::Stop(_) => "stop",
+        Input::Time => "time",
+    }
 }
 
 fn stopping(how: Departure) -> Input<'static> {

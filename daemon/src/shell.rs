@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use control::view::Offload;
 use control::{Answer, Request};
@@ -14,6 +15,7 @@ use crate::host::{Command, Host};
 use crate::io::bgp::Connections;
 use crate::io::control::{Asked, REPLIES, Reply};
 use crate::logging::Logging;
+use crate::pool::Pool;
 use crate::sockets::{IkeSender, SocketViews};
 use crate::start;
 use crate::worker::Workers;
@@ -35,6 +37,7 @@ pub(crate) struct Shell {
     pub(crate) offloads: BTreeMap<TunnelId, Vec<Offload>>,
     pub(crate) logging: Logging,
     file: PathBuf,
+    pool: Pool,
     outcomes: mpsc::Sender<Outcome>,
     asked: HashMap<RequestId, mpsc::Sender<Reply>>,
     next_request: u64,
@@ -56,8 +59,11 @@ pub(crate) struct Parts {
 }
 
 impl Shell {
-    pub(crate) fn new(parts: Parts) -> (Self, mpsc::Receiver<Outcome>) {
+    /// # Errors
+    /// No thread can be started.
+    pub(crate) fn new(parts: Parts) -> std::io::Result<(Self, mpsc::Receiver<Outcome>)> {
         let (outcomes, receiver) = mpsc::channel(OUTCOMES);
+        let pool = Pool::start(&outcomes)?;
         let Parts { ike, host, workers, publisher, connections, sockets, logging, file } = parts;
         let shell = Self {
             ike,
@@ -68,6 +74,7 @@ impl Shell {
             sockets,
             logging,
             file,
+            pool,
             outcomes,
             offloads: BTreeMap::new(),
             asked: HashMap::new(),
@@ -75,7 +82,7 @@ impl Shell {
             reload: None,
             stopped: false,
         };
-        (shell, receiver)
+        Ok((shell, receiver))
     }
 
     /// Carries out all that waits.
@@ -94,9 +101,11 @@ impl Shell {
                     tracing::debug!(remote = %path.remote, ?error, "IKE message not sent");
                 }
             }
-            Effect::Work(id, work) => start(&self.outcomes, move || {
-                let outcome = work.perform();
-                move || Input::Work(id, outcome)
+            Effect::Work(id, work) => self.pool.submit(work.turn(), move || {
+                outcome_of(move || {
+                    let outcome = work.perform();
+                    move || Input::Work(id, outcome)
+                })
             }),
             Effect::Resolve { tunnel, name } => start(&self.outcomes, move || {
                 let outcome = resolve(&name);
@@ -132,17 +141,26 @@ impl Shell {
             let _ = asked.replies.try_send(Reply::Answer(Box::new(answer)));
             return None;
         }
-        if asked.request == Request::Interfaces {
-            gateway.set_facts(self.facts());
-        }
+        gateway.set_facts(self.facts(&asked.request));
         let id = RequestId(self.next_request);
         self.next_request += 1;
         self.asked.insert(id, asked.replies);
         Some(Input::Request(id, asked.request))
     }
 
-    fn facts(&self) -> Facts {
-        Facts { interfaces: self.offloads.clone(), sockets: self.sockets.read(), drops: self.workers.drops() }
+    /// What the page asked for shows and the gateway cannot know.
+    fn facts(&self, request: &Request) -> Facts {
+        let mut facts = Facts { wall: wall(), ..Facts::default() };
+        match request {
+            Request::Interfaces => {
+                facts.interfaces = self.offloads.clone();
+                facts.sockets = self.sockets.read();
+                facts.drops = self.workers.drops();
+            }
+            Request::BgpNeighbors { .. } => facts.connections = self.connections.measured(),
+            _ => {}
+        }
+        facts
     }
 
     fn answer(&mut self, request: RequestId, answer: Answer) {
@@ -181,13 +199,26 @@ where
 {
     let outcomes = outcomes.clone();
     tokio::task::spawn_blocking(move || {
-        let outcome = match catch_unwind(AssertUnwindSafe(task)) {
-            Ok(outcome) => Ok(Box::new(outcome) as _),
-            Err(panic) => Err(format!("a thread of the pool died: {}", crate::worker::words(panic.as_ref()))),
-        };
         // The loop only ever lets go of its end when the process ends.
-        let _ = outcomes.blocking_send(outcome);
+        let _ = outcomes.blocking_send(outcome_of(task));
     });
+}
+
+/// What came of a task, its panic included.
+fn outcome_of<T>(task: impl FnOnce() -> T) -> Outcome
+where
+    T: FnOnce() -> Input<'static> + Send + 'static,
+{
+    match catch_unwind(AssertUnwindSafe(task)) {
+        Ok(outcome) => Ok(Box::new(outcome) as _),
+        Err(panic) => Err(format!("a thread of the pool died: {}", crate::worker::words(panic.as_ref()))),
+    }
+}
+
+/// The time of day; `None` from a clock that stands before 1970.
+fn wall() -> Option<Duration> {
+    #[expect(clippy::disallowed_methods, reason = "the shell owns the clock")]
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()
 }
 
 fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
@@ -72,6 +73,16 @@ pub(crate) fn open(workers: usize, mark: Option<u32>) -> Result<Sockets, Sockets
     for share in &mut shares {
         for socket in &ike {
             share.push(Arc::new(bind(socket.local().ip(), NAT, mark, workers > 1)?));
+        }
+    }
+    if let Some(count) = u32::try_from(workers).ok().and_then(NonZeroU32::new).filter(|_| workers > 1) {
+        for socket in shares.first().into_iter().flatten() {
+            if let Err(error) = socket.deal_by_first_word(count) {
+                notes.push(format!(
+                    "UDP {}: the kernel deals packets by address, not by SPI: {error}",
+                    socket.local()
+                ));
+            }
         }
     }
     let esp: Vec<Arc<EspSocket>> =

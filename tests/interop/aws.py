@@ -4,7 +4,10 @@ real Linux kernel with a VTI each, native ESP, what AWS offers and its timers), 
 in the kernel, LAN and VPC reach each other, MSS clamped; that tunnel taken away as AWS's maintenance does (DELETE,
 then refused), or silently dead on the wire: traffic goes on through the other, and back without a loss once the
 first one serves again. In `route-limit`: what is above 100 is held back, said in log and status, the session stays, room made
-is used; and that the stand-in does close the session of one who says more.
+is used; and that the stand-in does close the session of one who says more. In `behind-nat` the gateway has a private
+address behind a router that changes ports and passes no protocol 50: both tunnels up in UDP, both ends knowing of the
+NAT, BGP, best path, reach and failover as without it; the router forgets its mappings, and both tunnels go on through
+new ones with the same IKE SAs.
 """
 
 import os
@@ -26,34 +29,36 @@ PACE = 200
 
 
 def cells(_full):
-    return ["failover", "route-limit"]
+    return ["failover", "route-limit", "behind-nat"]
 
 
 def run(lab, cell):
     step = Steps()
-    site = Site(lab)
+    nat = cell == "behind-nat"
+    site = Site(lab, nat=nat)
     aws = Stand(site)
     step("a virtual private gateway on a kernel of its own")
     with open(f"{REPOSITORY}/examples/aws.toml") as file:
-        causeway = Causeway(site, file.read(), secrets=SECRETS)
+        causeway = Causeway(site, behind(site, file.read()) if nat else file.read(), secrets=SECRETS)
     aws.start()
     wan = Capture(site.gateway, "wan0", "wan", split=True)
     causeway.start()
     for tunnel in TUNNELS:
         causeway.wait_up(tunnel.name)
         wait_until(f"BGP of {tunnel.name} at AWS", lambda t=tunnel: aws.routing.established_with(t), 10)
-    step("the example as it is shipped: both tunnels up with BGP")
-    {"failover": failover, "route-limit": route_limit}[cell](site, aws, causeway, step)
-    wire_right(wan.stop())
+    step(f"the example {'behind a NAT' if nat else 'as it is shipped'}: both tunnels up with BGP")
+    {"failover": failover, "route-limit": route_limit, "behind-nat": behind_nat}[cell](site, aws, causeway, step)
+    wire_right(wan.stop(), udp=nat)
     causeway.stop()
     nothing_left(site, aws)
     step("nothing in clear, nothing left")
 
 
-def wire_right(packets):
+def wire_right(packets, udp):
     esp = [p for p in packets if p.esp]
     expect({p.destination for p in esp} >= {t.outside for t in TUNNELS}, "a tunnel carried nothing")
-    expect(not any(p.esp[2] for p in esp), "ESP in UDP though there is no NAT")
+    wrong = [p for p in esp if p.esp[2] != udp]
+    expect(not wrong, lambda: f"{len(wrong)} of {len(esp)} ESP packets {'natively behind a NAT' if udp else 'in UDP without a NAT'}: {wrong[0]}")
     in_clear = inner_in_clear(packets, INNER)
     expect(not in_clear, lambda: f"{len(in_clear)} packets in clear: {in_clear[0]}")
     twice = repeated_sequences(packets)
@@ -169,6 +174,54 @@ def back(site, aws, causeway, step, give_back):
     ping(site.lan, AWS.host, count=3)
     there, back_again = lossless(probe)
     step(f"back through the first tunnel, nothing lost: {there}; {back_again}")
+
+
+# -- behind a NAT
+
+
+def behind(site, text):
+    """The example of a gateway with a private address: that is its end, the public one its name at AWS."""
+    line = f'local   = "{site.public}"'
+    expect(text.count(line) == len(TUNNELS), "the example is another one")
+    return text.replace(line, f'local = "{site.outer}"\nlocal_id = "{site.public}"')
+
+
+def behind_nat(site, aws, causeway, step):
+    paths_right(site, aws, causeway)
+    nat_seen(site, aws, causeway)
+    reaches(site, aws)
+    step("both in UDP, NAT seen at both ends; best path by MED, ping and transfers both ways, MSS clamped")
+    before = [causeway.ike_spis(t.name) for t in TUNNELS]
+    site.translate(port=41000)
+    site.nat.run(["conntrack", "-F"], check=False)
+    wait_until("packets flow from the LAN", lambda: ping(site.lan, AWS.host, count=1, check=False, timeout=1), 25)
+    wait_until("both mappings moved at AWS", lambda: ports_at(aws) == {t.outside: "41000" for t in TUNNELS}, 30)
+    ping(site.lan, AWS.host, count=3)
+    ping(aws.vpc, LAN_HOST, count=3)
+    expect([causeway.ike_spis(t.name) for t in TUNNELS] == before, "an IKE SA is another one")
+    expect(all(causeway.up(t.name) for t in TUNNELS), "a tunnel fell")
+    step("through new mappings with the same IKE SAs")
+    probe = Probe(site.lan, LAN_HOST, aws.vpc, AWS.host, pps=PACE).started()
+    aws.take_away(FIRST)
+    wait_until("the kernel's route leads into the second tunnel", lambda: way(site) == "aws2", 10)
+    ping(site.lan, AWS.host, count=3)
+    moved(probe, "taken away with a DELETE", step)
+    back(site, aws, causeway, step, lambda: aws.give_back(FIRST))
+    nat_seen(site, aws, causeway)
+
+
+def nat_seen(site, aws, causeway):
+    for tunnel in TUNNELS:
+        ike = next(i for i in causeway.ike_sas() if i["tunnel"] == tunnel.name and i["state"].lower() == "established")
+        expect(ike["nat_local"] and not ike["nat_remote"], f"{tunnel.name} sees the NAT elsewhere: {ike}")
+        expect(causeway.child(tunnel.name)["encapsulation"] == "UDP", f"{tunnel.name} is not in UDP")
+    theirs = [sa.raw for sa in aws.charon.sas() if sa.state == "ESTABLISHED"]
+    expect(theirs and all(sa.get("nat-remote") == "yes" and sa["remote-host"] == site.public for sa in theirs), f"AWS sees no NAT: {theirs}")
+
+
+def ports_at(aws):
+    """Our port as AWS has it, by the outside address."""
+    return {sa.raw["local-host"]: sa.raw["remote-port"] for sa in aws.charon.sas() if sa.state == "ESTABLISHED"}
 
 
 # -- the limit

@@ -3,7 +3,8 @@ the subject. Proven with each: IPv6 routes over an IPv4 session and over an IPv6
 pages carry what an operator looks for; a route refresh asked for by either side is answered with the whole table;
 redistributed subnets arrive and go; both sides dial at once, until it happened twice, and one connection remains on
 both; one prefix too many ends the session, which comes back by itself; the words of a stop reach the peer. With FRR:
-routes whose next hop moves to another link follow it. With BIRD: learned routes stand in a table given by name, and
+routes whose next hop moves to another link follow it, and while
+no way leads to it they have no part in the decision; times of day, round-trip time and segment size are about FRR's. With BIRD: learned routes stand in a table given by name, and
 after a reload that begins a session anew the peer can call. `stale`: behind a tunnel, a prefix that FRR stopped
 announcing while the gateway was killed is refused until FRR has said its End-of-RIB, and then swept.
 """
@@ -116,6 +117,10 @@ class FarFrr(Frr):
     def refreshes_heard(self):
         return self._json(f"show bgp neighbors {OURS}")[OURS]["messageStats"]["routeRefreshRecv"]
 
+    def neighbor_page(self):
+        """Its own page of the session."""
+        return self._json(f"show bgp neighbors {OURS}")[OURS]
+
     def restart(self):
         self.vtysh(f"clear bgp {OURS}")
 
@@ -152,6 +157,9 @@ class FarBird(Bird):
 
     def refreshes_heard(self):
         return None
+
+    def neighbor_page(self):
+        return None  # it has no page of JSON
 
     def restart(self):
         self.birdc("restart", "site")
@@ -293,19 +301,57 @@ def pages(place):
     have(page, "nbrExternalLink localRole remoteRole remoteRouterId localRouterId lastRead lastWrite inUpdateElapsed holdTime keepalive"
                " sendHoldTime capabilities gracefulRestart messages addressFamilies prefixStats maxPrefixWarning lastReset lastResetDueTo"
                " lastErrorCodeSubcode hostLocal hostForeign nexthop bgpConnection connectRetryIn multihop passive tcpMssConfigured"
-               " authenticationEnabled minAdvertisementInterval eorSent eorReceived")
+               " authenticationEnabled minAdvertisementInterval eorSent eorReceived peerUptimeEstablishedEpoch lastResetEpoch tcpMssSynced"
+               " estimatedRttInMsecs estimatedRttInUsecs")
     expect(page["nbrExternalLink"] and page["bgpConnection"] == "shared network" and page["maxPrefixWarning"] == 8, f"the page: {page}")
     expect(page["holdTime"]["negotiated"] == 9 and 0 < page["holdTime"]["remaining"] <= 9, f"the hold time: {page['holdTime']}")
     expect(all(f["negotiated"] and f["acceptedPrefixCounter"] for f in page["addressFamilies"]), f"families: {page['addressFamilies']}")
     path = place.causeway.show("bgp", CLOUD)["prefixes"][0]["paths"][0]
     have(path, "aspath aspathSegments aspathLength origin med localPref weight valid best bestpathFromAs reason stale communities"
                " extendedCommunities originatorId clusterList otc aggregator fibInstalled nexthop nexthopAccessible nexthopMetric peer"
-               " peerAddress peerId kind age")
+               " peerAddress peerId kind age lastUpdate")
     expect(path["aspathSegments"] == [{"type": "as-sequence", "list": [65515]}] and path["fibInstalled"], f"the path: {path}")
     expect(path["nexthopAccessible"] and path["bestpathFromAs"] and path["kind"] == "external", f"the path: {path}")
     text = place.causeway.client("show", "bgp", "neighbors", "far").out
-    for words in ("external link", "Graceful restart: local mode helper", "For address family ipv6 unicast", "send hold time", "Queue depth"):
+    for words in ("external link", "Graceful restart: local mode helper", "For address family ipv6 unicast", "send hold time", "Queue depth",
+                  "Established since 20", f"in use {page['tcpMssSynced']}, estimated round-trip time "):
         expect(words in text, f"{words!r} is not on the page:\n{text}")
+    measured(place, page)
+    times(place, page, path)
+
+
+def measured(place, page):
+    """Round-trip time and segment size are the kernel's, which `ss` shows at both ends; FRR's own page is about the same."""
+    ours, theirs = (ss(host, far) for host, far in ((place.gateway, THEIRS), (place.far, OURS)))
+    expect(page["tcpMssSynced"] == ours["mss"] == theirs["mss"], f"MSS {page['tcpMssSynced']}, ss here {ours}, at the peer {theirs}")
+    # What is on the wire between two namespaces takes microseconds, and an acknowledgement may wait 40 ms for company.
+    rtt = page["estimatedRttInUsecs"] / 1000
+    expect(0 < rtt < 200 and page["estimatedRttInMsecs"] == int(rtt), f"round-trip time {rtt} ms, {page['estimatedRttInMsecs']}")
+    expect(abs(rtt - ours["rtt"]) < 50, f"round-trip time {rtt} ms, ss says {ours['rtt']} ms")
+    frr = place.peer.neighbor_page()
+    if frr:
+        expect(abs(frr.get("estimatedRttInMsecs", 0) - rtt) < 100, f"round-trip time {rtt} ms, FRR's page {frr.get('estimatedRttInMsecs')}")
+        expect(frr.get("bgpTcpMssSynced", ours["mss"]) == ours["mss"], f"MSS {ours['mss']}, FRR's page {frr.get('bgpTcpMssSynced')}")
+
+
+def ss(host, far):
+    """What a host's kernel measured of the IPv4 session's connection."""
+    text = host.run(["ss", "-tniH", "state", "established", "dst", far]).out
+    return {"rtt": float(re.search(r"\brtt:([\d.]+)/", text).group(1)), "mss": int(re.search(r"\bmss:(\d+)", text).group(1))}
+
+
+def times(place, page, path):
+    """Times of day, beside this machine's clock, and FRR's of the same session."""
+    since, now = page["peerUptimeEstablishedEpoch"], time.time()
+    expect(abs(now - page["peerUptime"] - since) < 2, f"up since {since}, for {page['peerUptime']} s, and it is {now}")
+    update = path["lastUpdate"]
+    expect(since <= update["epoch"] <= now and abs(now - path["age"] - update["epoch"]) < 3, f"last update {update}, {path['age']} s ago, at {now}")
+    words = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(update["epoch"]))
+    expect(update["string"] == words, f"{update} is {words}")
+    expect(words in place.causeway.client("show", "bgp", CLOUD).out, "the text page of the prefix has no time of day")
+    frr = place.peer.neighbor_page()
+    if frr:
+        expect(abs(frr["bgpTimerUpEstablishedEpoch"] - since) <= 2, f"up since {since}, FRR says {frr['bgpTimerUpEstablishedEpoch']}")
 
 
 def refresh(place):
@@ -337,9 +383,23 @@ def moving_hop(place):
     wait_until("the route leaves by the other link", lambda: "via 10.0.1.2 dev link1" in place.kernel(CLOUD), 10)
     place.gateway.ip(f"route del {HOP}")
     wait_until("no way, no route", lambda: not place.kernel(CLOUD), 10)
+    not_eligible(place)
     place.gateway.ip(f"route add {HOP} via {THEIRS}")
     wait_until("and back", lambda: f"via {THEIRS} dev link0" in place.kernel(CLOUD), 10)
+    expect(place.causeway.received("far")[CLOUD]["accepted"], "its next hop is there again, and it is not eligible")
     expect(place.page()["connectionsEstablished"] == sessions, "the session was reset")
+
+
+def not_eligible(place):
+    """A path whose next hop nothing leads to has no part in the decision, and both pages say why."""
+    words = f"next hop {HOP} is not resolved"
+    (path,) = place.causeway.show("bgp", CLOUD)["prefixes"][0]["paths"]
+    expect(not path["valid"] and not path["best"] and not path["nexthopAccessible"] and words in path["reason"], f"the path: {path}")
+    expect(words in place.causeway.client("show", "bgp", CLOUD).out, "the text page of the prefix does not say why")
+    route = place.causeway.received("far")[CLOUD]
+    expect(not route["accepted"] and not route["best"] and words in route["verdict"], f"received-routes: {route}")
+    counted = place.page()["prefixStats"]
+    expect(counted["invalidNextHop"] == 1, f"counted: {counted}")
 
 
 def called_again(place):

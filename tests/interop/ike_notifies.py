@@ -268,7 +268,7 @@ def init_refusals(lab, step):
     step("another group: INVALID_KE_PAYLOAD with ours")
     refused(peer.init(version=0x30), p.INVALID_MAJOR_VERSION)
     step("major version 3: INVALID_MAJOR_VERSION")
-    expect(not stand.causeway.show("ike"), f"an IKE SA is left: {stand.causeway.show('ike')}")
+    expect(not stand.causeway.ike_sas(), f"an IKE SA is left: {stand.causeway.ike_sas()}")
     answer = peer.init((200, False, b"what"), (p.VENDOR, False, b"a stranger"), (p.CERTREQ, False, b"\x04" + bytes(20)))
     expect(p.body_of(answer.payloads, p.SA), f"refused: {answer.payloads}")
     peer.auth((201, False, b""), (p.CERTREQ, False, b"\x04" + bytes(20)), p.configuration(p.CFG_REQUEST, [(1, b""), (3, b"")]))
@@ -282,7 +282,7 @@ def critical_in_init(lab, step):
     stand = handmade(lab)
     peer = initiator(stand)
     refused(peer.init((200, True, b"what")), p.UNSUPPORTED_CRITICAL_PAYLOAD, bytes([200]))
-    expect(not stand.causeway.show("ike"), f"an IKE SA is left: {stand.causeway.show('ike')}")
+    expect(not stand.causeway.ike_sas(), f"an IKE SA is left: {stand.causeway.ike_sas()}")
     step("an unknown critical payload: UNSUPPORTED_CRITICAL_PAYLOAD with its type")
     peer.close()
 
@@ -349,7 +349,7 @@ def busy(stand, peer, rekey, step):
     step("TEMPORARY_FAILURE from the peer: tried again later")
     answer = peer.ask(p.INFORMATIONAL, [(p.DELETE, False, struct.pack("!BBH", 1, 0, 0))])
     expect(not answer.payloads, f"the DELETE of the IKE SA is answered with {answer.payloads}")
-    wait_until("no IKE SA", lambda: not stand.causeway.show("ike") and not stand.causeway.ipsec_up(), 5)
+    wait_until("no IKE SA", lambda: not stand.causeway.ike_sas() and not stand.causeway.ipsec_up(), 5)
     step("DELETE of the IKE SA, in the midst of its rekey: answered, all gone")
 
 

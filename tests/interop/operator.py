@@ -1,17 +1,24 @@
 """What the operator holds, with a tunnel up: every page as text and as JSON, `capture` with a ping inside it
 as any pcapng reader sees it, `show ipsec` compared with charon's own list, log lines with time and SPI, `clear` of each kind and the tunnel's return, refusal of unknown names with the
 known ones, a second start on a live socket refused and a dead socket replaced, no secret in log or page.
+`counted`: below its SAs `show ike` counts what strangers sent: another version, no common suite, noise, cookies demanded
+and wrong ones, half-open requests refused; and our own requests repeated to a peer that is silent.
 """
 
 import json
 import re
+import struct
 
+from lab import ike_peer as p
 from lab.case import Steps
 from lab.causeway import BINARY, PSK
+from lab.hostile import Raw
 from lab.shell import expect, wait_until
-from lab.topology import AZURE
+from lab.toml_text import Inline, merge
+from lab.topology import AZURE, GATEWAY
 from lab.traffic import ping
 
+from .ike_notifies import handmade, initiator, refused
 from .stand import Stand
 
 PAGES = [
@@ -22,11 +29,13 @@ PAGES = [
 
 
 def cells(_full):
-    return ["pages"]
+    return ["pages", "counted"]
 
 
-def run(lab, _cell):
+def run(lab, cell):
     step = Steps()
+    if cell == "counted":
+        return counted(lab, step)
     stand = Stand(lab).start()
     causeway = stand.causeway
     stand.reaches()
@@ -103,8 +112,78 @@ def sa_right(stand, sa):
     expect(sa["suite"] == "aes256-sha1" and sa["pfs"] is None and not sa["esn"], f"suite: {sa}")
     expect(sa["state"] == "INSTALLED" and sa["encapsulation"] == "UDP" and sa["replay_window"] == 1024, f"form: {sa}")
     expect(sa["local_ts"] == sa["remote_ts"] == ["0.0.0.0/0"], f"selectors: {sa}")
-    ike = stand.causeway.show("ike")[-1]
+    ike = stand.causeway.ike_sas()[-1]
     expect(sa["nat"] == {"local": ike["nat_local"], "remote": ike["nat_remote"]} and "NAT " in stand.causeway.client("show", "ipsec").out,
            f"NAT: {sa['nat']}")
     expect(all(sa[way]["last_use"] is not None and sa[way]["last_use"] < 60 for way in ("inbound", "outbound")), f"last use: {sa}")
     expect(abs(sa["age"] - int(theirs["install-time"])) <= 2, f"age: {sa['age']}, charon's {theirs['install-time']}")
+
+
+# Anyone may begin; nobody but those with its secret may end.
+ANYONE = {"tunnel": {"anyone": {
+    "remote": "any", "remote_id": "fqdn:anyone.example", "start": "respond", "local": GATEWAY, "psk": Inline(file="anyone.psk"),
+    "ike": {"proposals": ["aes256-sha256-curve25519"]}, "interface": {"name": "vti9"}}}}
+
+
+def counted(lab, step):
+    stand = handmade(lab)
+    causeway, peer = stand.causeway, initiator(stand)
+    start = causeway.ike_counters()
+    expect(len(start) >= 24 and not any(start.values()), f"counted before anybody came: {start}")
+    raw = Raw(p.socket_in(stand.site.internet, p.socket.AF_INET, p.socket.SOCK_RAW, p.socket.IPPROTO_RAW))
+
+    def grown(what, least, act):
+        """So many more at the least, once it was done."""
+        before = causeway.ike_counters()[what]
+        act()
+        wait_until(f"{what} counted {least} times", lambda: causeway.ike_counters()[what] >= before + least, 5)
+
+    grown("no-proposal", 1, lambda: refused(peer.init(cipher=3), p.NO_PROPOSAL_CHOSEN))
+    grown("wrong-version", 1, lambda: refused(peer.init(version=0x30), p.INVALID_MAJOR_VERSION))
+    grown("malformed", 5, lambda: [raw.udp(AZURE.outer, 500, GATEWAY, 500, noise(n)) for n in range(5)])
+    grown("unknown-peer", 3, lambda: half_open(peer, raw, [f"198.18.1.{n}" for n in range(1, 4)]))
+    step("another version, no common suite, noise and strangers")
+    page = causeway.show("ike")
+    room = page["half_open_per_address"]
+    grown("half-open-refused", 4, lambda: half_open(peer, raw, [AZURE.outer] * (room + 4)))
+    expect(causeway.show("ike")["half_open"] == room, f"{causeway.show('ike')['half_open']} are half-open, of one address at most {room}")
+    step(f"{room} half-open of one address, the others refused")
+    causeway.reload(merge(causeway.tree, ANYONE))
+    some = page["cookie_from"]
+    grown("cookie-sent", 5, lambda: half_open(peer, raw, [f"198.18.0.{n + 1}" for n in range(some + 5)]))
+    other = initiator_of(stand)
+    grown("cookie-sent", 1, lambda: refused(other.init(), p.COOKIE))
+    grown("cookie-wrong", 1, lambda: refused(other.init(first=[p.notify(p.COOKIE, bytes(20))]), p.COOKIE))
+    step(f"cookies from {some} half-open on, and a wrong one is answered with another")
+    grown("retransmitted", 1, lambda: causeway.client("up", "azure"))
+    now, text = causeway.ike_counters(), causeway.client("show", "ike").out
+    expect(all(now[name] >= start[name] for name in start), f"counters fell: {start} {now}")
+    for what in ("cookie-sent", "cookie-wrong", "half-open-refused", "malformed", "retransmitted"):
+        expect(re.search(rf"{what} +\d+", text), f"{what} is not on the text page:\n{text}")
+    expect(f"cookies from {some}" in text, f"no word of half-open ones:\n{text}")
+    step(f"counted: { {name: count for name, count in now.items() if count} }")
+    peer.close()
+    other.close()
+
+
+def noise(n):
+    """A header whose length lies, and so many octets more."""
+    return b"\1" * 16 + struct.pack("!BBBBII", p.SA, 0x20, p.INIT, 8, 0, 9999) + bytes(n)
+
+
+def half_open(peer, raw, sources):
+    """A good IKE_SA_INIT from each of these, with an SPI of its own, and nothing after it."""
+    for source in sources:
+        half_open.spi += 1
+        peer.spi_i = struct.pack("!Q", half_open.spi)
+        request = peer.pack(p.INIT, 0, [
+            p.ike_suite(p.CURVE25519), (p.KE, False, struct.pack("!HH", p.CURVE25519, 0) + peer.public), (p.NONCE, False, peer.nonce)])
+        raw.udp(source, 500, GATEWAY, 500, request)
+
+
+half_open.spi = 0
+
+
+def initiator_of(stand):
+    """One at an address of the internet's own, whose answers it hears."""
+    return p.Initiator(stand.site.internet, "203.0.113.254", GATEWAY, PSK, "203.0.113.254")

@@ -155,6 +155,8 @@ def run(lab, cell):
     # A policy that lets nothing pass leaves the session up; it is said all the same.
     expect(line["state"] != "up" or code == "policy-denies-all", f"the tunnel counts as up: {line}")
     expect(line["why"]["hint"], "no hint what to change")
+    if cell == "tcp_silent":
+        expect("demand a `password`" in line["why"]["hint"], f"the hint says nothing of a password: {line['why']}")
     text = stand.causeway.client("show", "status").out
     expect(why[1].split("\n")[0][:20] in text, f"the words are not in the text page:\n{text}")
     if cell == "peer_refused_then_well":

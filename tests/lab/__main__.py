@@ -5,25 +5,38 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from . import case, matrix
-from .lab import sweep
+from .lab import SIGNALS, sweep
 
 LIMIT = 600
+# Longer than the slowest cell cleans up: a program that ignores SIGTERM is given 5 s, and a cell has several.
+CLEANING = 45
 RUNNING = set()
+# Held while a cell is started; once it is closed none is.
+STARTING, CLOSED = threading.Lock(), threading.Event()
 
 
 def on_signal(number, _frame):
     """Cells have sessions of their own: they are told, and clean up after themselves."""
-    for child in list(RUNNING):
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
+    CLOSED.set()
+    with STARTING:
+        cells = list(RUNNING)
+    for child in cells:
         child.terminate()
-    for child in list(RUNNING):
-        try:
-            child.wait(20)
-        except subprocess.TimeoutExpired:
+    end = time.monotonic() + CLEANING
+    for child in cells:
+        while child.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        if child.poll() is None:
             child.kill()
+            child.wait()
+    sweep()
     os._exit(128 + number)
 
 
@@ -45,10 +58,13 @@ def run_one(args, name, cell):
     """Runs a cell as a process of its own, so that nothing of it outlives it."""
     began = time.monotonic()
     argv = [sys.executable, "-m", "lab", "--cell", name, cell] + (["--keep"] if args.keep else [])
-    child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                             errors="replace", start_new_session=True,
-                             env={**os.environ, **({"CAUSEWAY_LAB_FULL": "1"} if args.full else {})})
-    RUNNING.add(child)
+    with STARTING:
+        if CLOSED.is_set():
+            return 1, 0.0, "interrupted\n"
+        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                 errors="replace", start_new_session=True,
+                                 env={**os.environ, **({"CAUSEWAY_LAB_FULL": "1"} if args.full else {})})
+        RUNNING.add(child)
     try:
         out, _ = child.communicate(timeout=LIMIT)
     except subprocess.TimeoutExpired:
@@ -58,6 +74,7 @@ def run_one(args, name, cell):
         except subprocess.TimeoutExpired:
             os.killpg(child.pid, signal.SIGKILL)
             out, _ = child.communicate()
+            sweep()
         out += f"\nno end within {LIMIT} s\n"
     RUNNING.discard(child)
     return child.returncode, time.monotonic() - began, out
@@ -86,7 +103,7 @@ def main():
             print()
         return
     sys.stdout.reconfigure(line_buffering=True)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, on_signal)
     sweep()
     began = time.monotonic()

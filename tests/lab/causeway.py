@@ -170,9 +170,17 @@ class Causeway:
         in_use = [c for c in self.show("ipsec") if c["tunnel"] == name and c["state"] == "INSTALLED"]
         return min(in_use, key=lambda c: c["age"]) if in_use else None
 
+    def ike_sas(self):
+        """The rows of the IKE SAs."""
+        return self.show("ike")["sas"]
+
+    def ike_counters(self):
+        """What the engine counted, by name."""
+        return {c["name"]: c["count"] for c in self.show("ike")["counters"]}
+
     def ike_spis(self, name=AZURE.name):
         """SPIs (initiator, responder) of the newest established IKE SA."""
-        found = [i for i in self.show("ike") if i["tunnel"] == name and i["state"].lower() == "established"]
+        found = [i for i in self.ike_sas() if i["tunnel"] == name and i["state"].lower() == "established"]
         return (found[-1]["spi_initiator"], found[-1]["spi_responder"]) if found else None
 
     def received(self, name=AZURE.name):

@@ -113,7 +113,7 @@ class Vici:
 
 
 # What is told of an SA: both ends' SPIs, who began, and the suite.
-IKE_KEYS = ("state", "initiator", "initiator-spi", "responder-spi", "encr-alg", "encr-keysize", "integ-alg", "prf-alg",
+IKE_KEYS = ("state", "initiator", "local-id", "remote-id", "initiator-spi", "responder-spi", "encr-alg", "encr-keysize", "integ-alg", "prf-alg",
             "dh-group")
 CHILD_KEYS = ("name", "state", "spi-in", "spi-out", "encr-alg", "encr-keysize", "integ-alg", "dh-group", "esn", "encap")
 

@@ -37,8 +37,9 @@ TRANSPORTS = {
 
 
 def make_vti(host, local, device="vti0"):
-    """A VTI of the guest's kernel, to any remote address: the peer may come through a NAT."""
-    host.ip(f"link add {device} type vti local {local} ikey {VTI_KEY} okey {VTI_KEY}")
+    """A VTI of the guest's kernel over the family of `local`, to any remote address: the peer may come through a NAT."""
+    kind = "vti6" if ":" in local else "vti"
+    host.ip(f"link add {device} type {kind} local {local} ikey {VTI_KEY} okey {VTI_KEY}")
     host.ip(f"link set {device} up mtu 1400")
     host.sysctl(f"net.ipv4.conf.{device}.disable_policy", 1)
     host.sysctl(f"net.ipv4.conf.{device}.rp_filter", 0)
@@ -78,7 +79,7 @@ class HeadEnd:
         """The tunnel device and the routes into it, as Azure makes them for its peer's BGP address."""
         host, device = self.host, self.kind.device
         if self.kind.guest:
-            make_vti(host, self.cloud.outer)
+            make_vti(host, self.ipsec.local)
         else:
             wait_until("libipsec's TUN", lambda: device in host.ip("-o link"), 10)
             host.ip(f"link set {device} up")

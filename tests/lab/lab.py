@@ -11,7 +11,8 @@ import sys
 from .netns import Namespace, kill_inside
 from .shell import Process, run
 
-ROOT = "/tmp/causeway-lab"
+ROOT = os.environ.get("CAUSEWAY_LAB_ROOT", "/tmp/causeway-lab")
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def _start_time(pid):
@@ -37,18 +38,18 @@ def sweep():
         if _start_time(int(pid)) == start:
             continue
         remove_namespaces(name)
-        for place in glob.glob(f"/etc/netns/{name}-*"):
-            shutil.rmtree(place, ignore_errors=True)
         shutil.rmtree(work, ignore_errors=True)
 
 
 def remove_namespaces(run_name):
-    """Ends every program in this run's namespaces and deletes them."""
+    """Ends every program in this run's namespaces and deletes them, with their files under /etc/netns."""
     for line in run(["ip", "netns", "list"]).out.splitlines():
         ns = line.split()[0]
         if ns.startswith(run_name + "-"):
             kill_inside(ns)
             run(["ip", "netns", "del", ns], check=False)
+    for place in glob.glob(f"/etc/netns/{run_name}-*"):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 class Lab:
@@ -62,15 +63,16 @@ class Lab:
         self.name = "cw" + secrets.token_hex(2)
         self.work = os.path.join(ROOT, self.name)
         self.keep = keep
-        os.makedirs(self.work, mode=0o755)
-        with open(os.path.join(self.work, "owner"), "w") as file:
-            file.write(f"{os.getpid()} {_start_time(os.getpid())}")
         self.processes = []
         self.closers = []
         self.closed = False
+        # Before there is anything to remove.
         atexit.register(self.close)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, self._on_signal)
+        os.makedirs(self.work, mode=0o755)
+        with open(os.path.join(self.work, "owner"), "w") as file:
+            file.write(f"{os.getpid()} {_start_time(os.getpid())}")
 
     def _on_signal(self, number, _frame):
         sys.exit(128 + number)
@@ -117,6 +119,9 @@ class Lab:
     def close(self):
         if self.closed:
             return
+        # Who is impatient and asks twice would leave half of it behind.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         self.closed = True
         for closer in reversed(self.closers):
             try:

@@ -92,7 +92,7 @@ class Bird:
         self.directory = host.directory(f"bird-{name}")
         self.control = host.socket_path(f"bird-{name}")
         self.log = f"{self.directory}/bird.log"
-        self.generation, self.process = 0, None
+        self.generation, self.process, self.environment = 0, None, None
 
     def text(self):
         """The whole configuration."""
@@ -112,7 +112,7 @@ class Bird:
 
     def start(self):
         path = self._write()
-        self.process = self.host.spawn(f"bird-{self.name}", ["bird", "-f", "-c", path, "-s", self.control])
+        self.process = self.host.spawn(f"bird-{self.name}", ["bird", "-f", "-c", path, "-s", self.control], env=self.environment)
         wait_until("BIRD's control socket", lambda: self.host.exists(self.control), 20)
 
     def birdc(self, *words):

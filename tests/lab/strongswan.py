@@ -213,8 +213,14 @@ secrets {{
     id-remote = {p.remote_id}
     secret = "{p.psk}"
   }}
+{second}
 }}
 """
+# A secret that fits less well: charon proves itself with the other, and takes either from the peer.
+SECOND_SECRET = """  ike-{name}-second {{
+    id-remote = {p.remote_id}
+    secret = "{p.second_psk}"
+  }}"""
 
 
 @dataclass
@@ -226,6 +232,7 @@ class Ipsec:
     local_id: str = "192.0.2.1"
     remote_id: str = "203.0.113.1"
     psk: str = "a-secret-of-the-lab"
+    second_psk: str = ""  # what the peer may prove itself with as well
     ike: str = "aes256-sha1-modp1024"
     esp: str = "aes256-sha1"
     initiate: bool = False
@@ -249,6 +256,7 @@ def _connection(name, child, p):
     return CONNECTION.format(
         name=name, child=child, p=p, encap="yes" if p.encap else "no", start="start" if p.initiate else "none",
         dpd_action="restart" if p.initiate else "clear",
+        second=SECOND_SECRET.format(name=name, p=p) if p.second_psk else "",
         mark=f"mark_in = {p.mark}\n        mark_out = {p.mark}" if p.mark else "",
     )
 

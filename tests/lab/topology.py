@@ -131,8 +131,12 @@ class Site:
         )
 
     def cut_mtu(self, cloud, mtu):
-        """Makes the link between the internet and a head-end carry only `mtu` bytes from the site's side."""
-        self.internet.ip(f"link set to-{cloud.name} mtu {mtu}")
+        """Makes the way between the internet and a head-end carry only `mtu` bytes from the site's side.
+
+        By a route: a device of that MTU would drop what comes back larger, and say so to nobody.
+        """
+        for outer in (f"{cloud.outer}/32", f"{cloud.outer6}/128"):
+            self.internet.ip(f"route replace {outer} dev to-{cloud.name} mtu lock {mtu}")
 
     def attach_host(self, cloud, guest):
         """The head-end's and the cloud host's namespaces with their links.

@@ -1,5 +1,6 @@
 """Traffic: probes that count every packet, transfers checked by hash, ping and traceroute."""
 
+import itertools
 import json
 import os
 import re
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from .shell import Failed, expect, wait_until
 
 TOOL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "traffic_tool.py")
+TRANSFERS = itertools.count(1)
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 
 
@@ -107,7 +109,8 @@ def traceroute(host, target):
 
 def transfer(sender, receiver, address, size, port=5201, mss_report=False):
     """Sends `size` bytes over one TCP connection and compares the hashes; returns seconds taken."""
-    server_log = receiver.spawn(f"serve-{address}-{port}", [PYTHON, TOOL, "serve", address, str(port)])
+    # A log of its own each time: what an earlier receiver said must not be taken for this one's.
+    server_log = receiver.spawn(f"serve-{next(TRANSFERS)}-{address}-{port}", [PYTHON, TOOL, "serve", address, str(port)])
     wait_until("the transfer's receiver listens", lambda: "listening" in server_log.output(), 10)
     sent = json.loads(sender.run([PYTHON, TOOL, "send", address, str(port), str(size)], timeout=300).out)
     server_log.wait(30)

@@ -224,6 +224,7 @@ mod tests {
                 own_asns: &[65510],
                 local_address: "192.168.1.1".parse().unwrap(),
                 router_id: [10, 0, 0, 9].into(),
+                next_hops: None,
             };
             self.table.update(prefix(text), Arc::new(learned(path)), &rules, self.now)
         }
@@ -235,6 +236,7 @@ mod tests {
                 own_asns: &[65510],
                 local_address: "192.168.1.1".parse().unwrap(),
                 router_id: [10, 0, 0, 9].into(),
+                next_hops: None,
             };
             self.table.reevaluate(&rules)
         }

@@ -7,6 +7,7 @@ use bgp_wire::PathAttributes;
 use inet::Prefix;
 
 use crate::guard::{Excluded, Guard};
+use crate::next_hops::NextHops;
 use crate::policy::{Denial, Policy, Ruling};
 
 /// Everything the judgement of one neighbour's routes needs, its names resolved.
@@ -22,6 +23,9 @@ pub struct ImportRules<'a> {
     pub local_address: IpAddr,
     /// Our identifier: what a reflector must not send back to us.
     pub router_id: Ipv4Addr,
+    /// The next hops this host has a way to; `None` where that is not asked: for a neighbour behind a tunnel, whose routes
+    /// lead into that tunnel whatever the next hop, and while the host's routes are not known.
+    pub next_hops: Option<&'a NextHops>,
 }
 
 /// What became of a route. Closed: counters, log lines and `received-routes` share it.
@@ -39,7 +43,7 @@ pub enum Verdict {
     OriginatorLoop,
     /// Our identifier is in its CLUSTER_LIST (RFC 4456 section 8).
     ClusterLoop,
-    /// Its next hop cannot be used (RFC 4271 section 6.3).
+    /// Its next hop cannot be used (RFC 4271 sections 6.3 and 9.1.2.1).
     NextHop(NextHopFault),
 }
 
@@ -50,6 +54,8 @@ pub enum NextHopFault {
     OurOwn(IpAddr),
     /// Unspecified, loopback, multicast or broadcast. Link-local is legal: clouds peer from there.
     NotAHost(IpAddr),
+    /// No route of this host, outside the tunnels and not itself made from BGP, leads to it by a single way.
+    Unresolved(IpAddr),
 }
 
 impl ImportRules<'_> {
@@ -102,7 +108,13 @@ impl ImportRules<'_> {
             }
             IpAddr::V6(v6) => v6.is_unspecified() || v6.is_loopback() || v6.is_multicast(),
         };
-        no_host.then_some(NextHopFault::NotAHost(next_hop))
+        if no_host {
+            return Some(NextHopFault::NotAHost(next_hop));
+        }
+        // RFC 4271 section 9.1.2: "If the NEXT_HOP attribute of a BGP route depicts an address that is not resolvable,
+        // [...] the BGP route MUST be excluded from the Phase 2 decision function."
+        let unresolved = self.next_hops.is_some_and(|ways| !ways.leads_to(next_hop));
+        unresolved.then_some(NextHopFault::Unresolved(next_hop))
     }
 }
 
@@ -134,6 +146,9 @@ impl fmt::Display for NextHopFault {
         match self {
             Self::OurOwn(address) => write!(f, "next hop {address} is our own address"),
             Self::NotAHost(address) => write!(f, "next hop {address} is no host address"),
+            Self::Unresolved(address) => {
+                write!(f, "next hop {address} is not resolved: no single way outside the tunnels leads there")
+            }
         }
     }
 }
@@ -157,6 +172,7 @@ mod tests {
             own_asns: &[65510],
             local_address: "192.168.1.1".parse().unwrap(),
             router_id: [10, 0, 0, 9].into(),
+            next_hops: None,
         };
         rules.judge(&prefix(text), attributes)
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bgp_rib::{Options, Policy};
 use bgp_wire::{Families, PeerKind};
 
+use crate::timer::SEND_HOLD_MIN;
+
 /// The router.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpeakerConfig {
@@ -43,6 +45,9 @@ pub struct NeighborConfig {
     pub hold_time: u16,
     /// The most seconds between our keepalives; a third of the negotiated hold time if that is less.
     pub keepalive: u16,
+    /// Seconds without a written octet that end the session while something waits (RFC 9687); more than `hold_time`.
+    /// `None`: the RFC's own default.
+    pub send_hold_time: Option<u16>,
     /// Wait for its connection, never dial.
     pub passive: bool,
     /// The families offered.
@@ -90,6 +95,7 @@ impl NeighborConfig {
             multihop: 1,
             hold_time: 180,
             keepalive: 60,
+            send_hold_time: None,
             passive: false,
             families: Families::IPV4,
             import: Policy::Unset,
@@ -104,6 +110,18 @@ impl NeighborConfig {
             reject_as_sets: true,
             extended_message: false,
             shutdown: None,
+        }
+    }
+
+    /// The send hold time beside an agreed hold time of so many seconds: "If SendHoldTime is non-zero, then it MUST be
+    /// greater than the value of HoldTime" (RFC 9687 section 4.4), and its default is the greater of eight minutes and
+    /// twice the hold time (section 6).
+    #[must_use]
+    pub(crate) fn send_hold(&self, hold: u16) -> Duration {
+        let hold = Duration::from_secs(hold.into());
+        match self.send_hold_time {
+            Some(seconds) => Duration::from_secs(seconds.into()).max(hold + Duration::from_secs(1)),
+            None => SEND_HOLD_MIN.max(hold.saturating_mul(2)),
         }
     }
 
@@ -135,6 +153,7 @@ impl NeighborConfig {
             (self.multihop == new.multihop, Field::Multihop),
             (self.hold_time == new.hold_time, Field::HoldTime),
             (self.keepalive == new.keepalive, Field::Keepalive),
+            (self.send_hold_time == new.send_hold_time, Field::SendHoldTime),
             (self.families == new.families, Field::Families),
             (self.enforce_first_as == new.enforce_first_as, Field::EnforceFirstAs),
             (self.reject_as_sets == new.reject_as_sets, Field::RejectAsSets),
@@ -181,6 +200,8 @@ pub enum Field {
     HoldTime,
     /// `keepalive`
     Keepalive,
+    /// `send_hold_time`
+    SendHoldTime,
     /// `families`
     Families,
     /// `enforce_first_as`

@@ -143,7 +143,7 @@ impl Output {
         now: Instant,
     ) {
         self.outstanding = length;
-        self.send_hold_at = negotiated.and_then(Negotiated::send_hold).map(|span| now + span);
+        self.send_hold_at = negotiated.and_then(|negotiated| negotiated.send_hold).map(|span| now + span);
         self.rearm_keepalive(negotiated, jitter, now);
     }
 

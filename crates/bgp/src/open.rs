@@ -9,7 +9,6 @@ use bgp_wire::{
 };
 
 use crate::config::{NeighborConfig, SpeakerConfig};
-use crate::timer::SEND_HOLD_MIN;
 
 /// What both sides agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +17,8 @@ pub struct Negotiated {
     pub hold: Option<Duration>,
     /// The most time between our keepalives, where there are any.
     pub keepalive: Duration,
+    /// The send hold time (RFC 9687 section 4.4); `None` where there is no hold time.
+    pub send_hold: Option<Duration>,
     /// Both can refresh (RFC 2918).
     pub refresh: bool,
     /// Both mark where a refresh begins and ends (RFC 7313).
@@ -28,14 +29,6 @@ pub struct Negotiated {
     pub asn: u32,
     /// What changes the meaning of bytes: 4-octet AS numbers, families, message size.
     pub context: Context,
-}
-
-impl Negotiated {
-    /// The send hold time (RFC 9687 section 6); `None` where there is no hold time.
-    #[must_use]
-    pub fn send_hold(&self) -> Option<Duration> {
-        self.hold.map(|hold| SEND_HOLD_MIN.max(hold.saturating_mul(2)))
-    }
 }
 
 /// The capabilities we offer. `bare`: only what the session cannot do without, for a peer that
@@ -124,6 +117,7 @@ pub(crate) fn negotiate(
     Ok(Negotiated {
         hold: hold.map(|hold| Duration::from_secs(hold.into())),
         keepalive: keepalive(config, hold),
+        send_hold: hold.map(|hold| config.send_hold(hold)),
         refresh,
         enhanced_refresh: refresh && both(Capability::EnhancedRefresh),
         router_id: open.router_id,

@@ -11,6 +11,7 @@ use inet::Prefix;
 
 use crate::connection::Direction;
 use crate::counters::NeighborCounters;
+use crate::event::ConnId;
 use crate::neighbor::State;
 use crate::open::Negotiated;
 
@@ -116,6 +117,8 @@ pub struct NeighborView {
     pub remote_router_id: Option<Ipv4Addr>,
     /// Its host and domain name, if it told (capability 73).
     pub hostname: Option<(String, String)>,
+    /// The connection's number, for what only its owner can measure.
+    pub conn: Option<ConnId>,
     /// Who opened the connection.
     pub direction: Option<Direction>,
     /// Our end.
@@ -178,8 +181,8 @@ pub struct NeighborView {
     pub last_error_code: Option<String>,
     /// When the last malformed UPDATE came, and the message.
     pub last_malformed: Option<(Instant, Vec<u8>)>,
-    /// How long the send hold time is.
-    pub send_hold: Option<Duration>,
+    /// The send hold time if the hold time we offer is agreed on.
+    pub configured_send_hold: Duration,
 }
 
 /// A path as the table shows it.

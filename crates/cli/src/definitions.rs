@@ -24,7 +24,8 @@ fn verb_section(verb: &Command, out: &mut impl Write) -> io::Result<()> {
     let name = verb.get_bin_name().unwrap_or_else(|| verb.get_name());
     writeln!(out, ".SH {}", name.to_uppercase().replace('-', "\\-"))?;
     writeln!(out, ".nf")?;
-    for line in verb.clone().term_width(76).render_long_help().to_string().lines() {
+    // The page's margin of seven columns comes before each line.
+    for line in verb.clone().term_width(72).render_long_help().to_string().lines() {
         // A line that begins with a dot or a quote would be a request.
         writeln!(out, "\\&{}", line.replace('\\', "\\e").replace('-', "\\-"))?;
     }

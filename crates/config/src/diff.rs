@@ -49,6 +49,8 @@ pub enum Field {
     RemoteTs,
     /// `[tunnel.X.interface]` `name`
     InterfaceName,
+    /// `[tunnel.X.interface]` `queues`
+    Queues,
     /// A session's own field.
     Session(bgp::Field),
     /// `[bgp.neighbor.X]` `password`
@@ -72,6 +74,7 @@ impl fmt::Display for Field {
             Self::LocalTs => "esp.local_ts",
             Self::RemoteTs => "esp.remote_ts",
             Self::InterfaceName => "interface.name",
+            Self::Queues => "interface.queues",
             Self::Session(field) => session_field(*field),
             Self::Password => "password",
         })
@@ -89,6 +92,7 @@ fn session_field(field: bgp::Field) -> &'static str {
         bgp::Field::Multihop => "multihop",
         bgp::Field::HoldTime => "hold_time",
         bgp::Field::Keepalive => "keepalive",
+        bgp::Field::SendHoldTime => "send_hold_time",
         bgp::Field::Families => "families",
         bgp::Field::EnforceFirstAs => "enforce_first_as",
         bgp::Field::RejectAsSets => "reject_as_sets",
@@ -214,6 +218,7 @@ impl Tunnel {
             (self.esp.local_ts == new.esp.local_ts, Field::LocalTs),
             (self.esp.remote_ts == new.esp.remote_ts, Field::RemoteTs),
             (self.interface.name == new.interface.name, Field::InterfaceName),
+            (self.interface.queues == new.interface.queues, Field::Queues),
         ]);
         let same = self.profile == new.profile
             && self.start == new.start

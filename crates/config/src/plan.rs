@@ -332,6 +332,8 @@ pub struct Interface {
     pub mtu: Mtu,
     /// The ceiling on TCP's MSS.
     pub mss: MssPolicy,
+    /// Queues of the device, each read by another worker: 1 to 16.
+    pub queues: usize,
     /// Static routes into it.
     pub routes: Vec<Prefix>,
 }

@@ -147,6 +147,7 @@ impl Page<'_, '_, '_> {
             MssPolicy::Off => self.key("mss", quoted("off"))?,
             MssPolicy::Fixed(mss) => self.key("mss", mss)?,
         }
+        self.key("queues", interface.queues)?;
         self.key("routes", list(&interface.routes))
     }
 
@@ -186,6 +187,9 @@ impl Page<'_, '_, '_> {
         self.key("multihop", session.multihop)?;
         self.key("hold_time", quoted(format_args!("{}s", session.hold_time)))?;
         self.key("keepalive", quoted(format_args!("{}s", session.keepalive)))?;
+        if let Some(seconds) = session.send_hold_time {
+            self.key("send_hold_time", quoted(format_args!("{seconds}s")))?;
+        }
         self.key("passive", session.passive)?;
         if neighbor.password.is_some() {
             self.key("password", "{ … } # hidden")?;

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 /// The version spoken here; another one is refused, because the answers' shape may differ.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// The largest body taken, in octets: a full BGP table as JSON stays below it.
 pub const MAX_BODY: usize = 256 << 20;
 /// The largest request taken, in octets.

@@ -7,10 +7,12 @@
 pub mod client;
 pub mod frame;
 mod request;
+mod utc;
 pub mod view;
 
 pub use client::{Client, ClientError};
 pub use request::{Answer, BgpClear, Request};
+pub use utc::utc;
 
 /// Where the daemon listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/causeway/control.sock";

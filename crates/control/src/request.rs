@@ -10,7 +10,7 @@ use crate::view;
 pub enum Request {
     /// One line a tunnel: IKE, CHILD SA, BGP, since when, and why not.
     Status,
-    /// The IKE SAs.
+    /// The IKE SAs, and what was counted.
     Ike,
     /// The CHILD SAs.
     Ipsec,
@@ -146,7 +146,7 @@ pub enum Answer {
     /// To [`Request::Status`].
     Status(view::Status),
     /// To [`Request::Ike`].
-    Ike(Vec<view::IkeSa>),
+    Ike(view::Ike),
     /// To [`Request::Ipsec`].
     Ipsec(Vec<view::ChildSa>),
     /// To [`Request::Interfaces`].

@@ -44,11 +44,15 @@ impl Gateway {
     ///
     /// An answer leaves by the one its request arrived on: a peer that nobody knew has no host route of its own yet, so a
     /// learned route could draw the answer into a tunnel. Where that interface leads nowhere near the peer, it is
-    /// the one the underlay would take. What we ask ourselves goes to peers that have their route.
+    /// the one the underlay would take. What we ask ourselves leaves by the uplink that the file's `local` means, and
+    /// goes to peers that have their route.
     pub(crate) fn way_out(&self, message: &Transmit) -> u32 {
         let (path, remote) = (message.path, message.path.remote.ip());
-        if !message.is_response() || self.underlay.is_local(remote) {
+        if self.underlay.is_local(remote) {
             return 0;
+        }
+        if !message.is_response() {
+            return self.uplink_of(path.local.ip(), remote);
         }
         let tunnels = self.tunnel_ifindexes();
         let Some(ifindex) = self.arrivals.of(&path).filter(|ifindex| !tunnels.contains(ifindex)) else {

@@ -11,6 +11,7 @@ use tunnel::{Table, TunnelId};
 
 use crate::fib::Change;
 use crate::input::RequestId;
+use crate::uplinks::Sources;
 
 /// One effect.
 pub enum Effect {
@@ -39,6 +40,9 @@ pub enum Effect {
     /// Put up or take down the policy rules that keep outer packets out of our own table; comes back as
     /// `Input::RulesApplied`.
     Rules(Rules),
+    /// Put up the policy rules that send packets from these addresses to the table of their uplink first; those of
+    /// addresses not named go.
+    Sources(Sources),
     /// From now on outer packets carry this mark, those of open sockets too; `None`: none.
     Mark(Option<u32>),
     /// From now on the log is written so.
@@ -77,6 +81,8 @@ pub enum Device {
         addresses: Vec<(IpAddr, u8)>,
         /// Its first MTU, octets.
         mtu: u32,
+        /// How many queues it has.
+        queues: usize,
     },
     /// Its MTU changed.
     Mtu(u32),

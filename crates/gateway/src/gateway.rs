@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,30 +13,22 @@ use ike::Generator;
 
 use crate::arrivals::Arrivals;
 use crate::effect::{Effect, Listener};
+use crate::facts::Facts;
 use crate::fib::Fib;
 use crate::input::{Input, KernelView};
 use crate::moving::Moving;
-use crate::neighbors::Neighbor;
+use crate::peers::Peers;
+use crate::roster::Roster;
 use crate::stop::Stopping;
 use crate::strangers::Strangers;
 use crate::tunnels::Tunnel;
 use crate::underlay::Underlay;
+use crate::uplinks::Sources;
 
 /// How often the kernel's routes are read although nothing was heard: it drops some silently.
 const AUDIT: Duration = Duration::from_secs(60);
 /// How often the IKE engine hears which peers sent: well below any liveness delay.
 const LIVENESS: Duration = Duration::from_secs(1);
-
-/// What the shell knows and the views show.
-#[derive(Clone, Debug, Default)]
-pub struct Facts {
-    /// Offloads of a tunnel's device and queue state, by tunnel.
-    pub interfaces: BTreeMap<TunnelId, Vec<control::view::Offload>>,
-    /// Outer sockets and their offloads.
-    pub sockets: Vec<control::view::Socket>,
-    /// Drops of the datapath, by reason.
-    pub drops: Vec<control::view::NamedCount>,
-}
 
 /// The whole gateway.
 ///
@@ -48,7 +41,11 @@ pub struct Gateway {
     pub(crate) ike: ike::Engine,
     pub(crate) speaker: bgp::Speaker,
     pub(crate) tunnels: BTreeMap<TunnelId, Tunnel>,
-    pub(crate) neighbors: BTreeMap<NeighborId, Neighbor>,
+    pub(crate) neighbors: Roster,
+    /// The outer addresses of every tunnel.
+    pub(crate) peers: Peers,
+    /// The indexes of every tunnel device there is.
+    pub(crate) devices: Arc<BTreeSet<u32>>,
     pub(crate) listeners: BTreeSet<Listener>,
     pub(crate) passwords: BTreeMap<(Listener, IpAddr), Arc<crypto::Secret>>,
     pub(crate) strangers: Strangers,
@@ -80,14 +77,20 @@ pub struct Gateway {
     pub(crate) stopping: Option<Stopping>,
     /// The routes are on their way to another table or metric.
     pub(crate) moving: Option<Moving>,
+    /// Local addresses whose packets look into the table of their uplink first.
+    pub(crate) sources: Sources,
+    /// Addresses of the file and the links by which peers were reached from them.
+    pub(crate) uplinks: BTreeSet<(IpAddr, u32)>,
 }
 
 impl Gateway {
     /// A gateway that carries out `plan`. All randomness comes from `seed`, which must be unpredictable and used once.
+    /// Every SPI of tunnel N leaves the rest N when divided by `workers`, by which packets find their worker.
     #[must_use]
-    pub fn new(plan: Plan, seed: [u8; 32], now: Instant) -> Self {
+    pub fn new(plan: Plan, seed: [u8; 32], workers: NonZeroU32, now: Instant) -> Self {
         let mut rng = Generator::new(seed);
-        let ike = ike::Engine::new(*rng.secret(), ike::Limits::default());
+        let mut ike = ike::Engine::new(*rng.secret(), limits());
+        ike.deal_spis(workers);
         let speaker = bgp::Speaker::new(speaker_config(&plan), rng.octets());
         let mut gateway = Self {
             fib: Fib::new(plan.routes.metric),
@@ -96,7 +99,9 @@ impl Gateway {
             speaker,
             rng,
             tunnels: BTreeMap::new(),
-            neighbors: BTreeMap::new(),
+            neighbors: Roster::default(),
+            peers: Peers::default(),
+            devices: Arc::default(),
             listeners: BTreeSet::new(),
             lost: BTreeMap::new(),
             passwords: BTreeMap::new(),
@@ -119,6 +124,8 @@ impl Gateway {
             next_liveness: now + LIVENESS,
             stopping: None,
             moving: None,
+            sources: Sources::new(),
+            uplinks: BTreeSet::new(),
             plan,
         };
         gateway.begin(now);
@@ -126,6 +133,8 @@ impl Gateway {
     }
 
     fn begin(&mut self, now: Instant) {
+        // Rules an earlier run left go.
+        self.effects.push_back(Effect::Sources(Sources::new()));
         if let Some(rules) = self.rules() {
             self.effects.push_back(Effect::Rules(rules));
         }
@@ -298,6 +307,7 @@ impl Gateway {
         let changed = self.underlay != view.underlay;
         self.underlay = view.underlay;
         if changed {
+            self.note_uplinks();
             for id in self.tunnel_ids() {
                 self.set_connection(id, now);
                 self.size_interface(id);
@@ -309,6 +319,7 @@ impl Gateway {
             self.set_origins(now);
             self.dial_without_path(now);
         }
+        self.tell_next_hops(now);
         self.find_lost_devices(now);
         // Which routes led where can be told only once every device is known.
         if self.kernel_known || self.devices_known() {
@@ -323,8 +334,8 @@ impl Gateway {
     }
 
     /// Every tunnel device there is: paths to peers never lead into one.
-    pub(crate) fn tunnel_ifindexes(&self) -> BTreeSet<u32> {
-        self.tunnels.values().filter_map(|tunnel| tunnel.device.ifindex()).collect()
+    pub(crate) fn tunnel_ifindexes(&self) -> Arc<BTreeSet<u32>> {
+        Arc::clone(&self.devices)
     }
 
     pub(crate) fn tunnel_named(&self, name: &str) -> Option<TunnelId> {
@@ -356,6 +367,11 @@ impl Gateway {
         }
         all
     }
+}
+
+/// The bounds of the IKE engine.
+pub(crate) fn limits() -> ike::Limits {
+    ike::Limits::default()
 }
 
 /// The speaker's own facts; a file without `[bgp]` has a speaker without neighbours.

@@ -7,16 +7,23 @@
 mod arrivals;
 mod command;
 mod effect;
+mod facts;
 mod fib;
 mod gateway;
 mod input;
+mod looks;
+#[cfg(test)]
+mod many;
 mod moving;
 mod neighbors;
+mod peers;
 mod reload;
+mod roster;
 mod stop;
 mod strangers;
 mod tunnels;
 mod underlay;
+mod uplinks;
 mod views;
 mod why;
 mod wishes;
@@ -25,12 +32,14 @@ pub use ::bgp::{ConnId, ConnectError};
 pub use ::tunnel::TunnelId;
 pub use crypto::Secret;
 pub use effect::{Device, Effect, Level, Line, Listener, Rules, Spi, StreamOp, Target};
+pub use facts::{Facts, Measured};
 pub use fib::{Applied, Change, Hop, Key, Op, PROTOCOL, Place};
-pub use gateway::{Facts, Gateway};
+pub use gateway::Gateway;
 pub use ike::Path;
 pub use input::{Departure, Input, KernelView, RequestId, Stream};
 pub use underlay::{Address, Link, OuterPath, Underlay, UnderlayRoute};
-pub use why::{Code, Source, Why};
+pub use uplinks::Sources;
+pub use why::{Code, Reached, Source, Why};
 
 /// The mark of outer packets where learned routes have a table of their own.
 pub const OUTER_MARK: u32 = 0x0000_c0de;

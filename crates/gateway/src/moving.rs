@@ -113,6 +113,9 @@ impl Gateway {
             // Whoever took them away: they are put back.
             None => self.effects.extend(self.rules().map(Effect::Rules)),
         }
+        if !self.sources.is_empty() {
+            self.effects.push_back(Effect::Sources(self.sources.clone()));
+        }
     }
 
     /// The old routes go with the next batch.

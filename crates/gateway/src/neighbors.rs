@@ -14,7 +14,7 @@ use inet::Prefix;
 use crate::effect::{Effect, Level, Line, Listener, StreamOp, Target};
 use crate::gateway::Gateway;
 use crate::input::Stream;
-use crate::why::{Code, Why};
+use crate::why::{Code, Reached, Why};
 
 /// IP and TCP headers of a BGP segment: what the MSS is less than the interface's MTU.
 const TCP_OVERHEAD: u32 = 60;
@@ -33,6 +33,10 @@ impl Neighbor {
     pub(crate) fn address(&self) -> IpAddr {
         self.plan.session.address
     }
+
+    fn reached(&self) -> Reached {
+        Reached { in_tunnel: self.tunnel.is_some(), password: self.plan.password.is_some() }
+    }
 }
 
 impl Gateway {
@@ -50,7 +54,10 @@ impl Gateway {
                     self.session_transport_up(id, now);
                 }
             }
-            None => self.speaker.transport_up(id, now),
+            None => {
+                self.tell_next_hops(now);
+                self.speaker.transport_up(id, now);
+            }
         }
         self.want_listeners();
         id
@@ -59,14 +66,14 @@ impl Gateway {
     pub(crate) fn remove_neighbor(&mut self, id: NeighborId, now: Instant) {
         self.speaker.remove_neighbor(id, now);
         self.drain_speaker(now);
-        if let Some(neighbor) = self.neighbors.remove(&id) {
+        if let Some(neighbor) = self.neighbors.remove(id) {
             let name = neighbor.plan.session.name.to_string();
             // One that only begins anew keeps its losses until it has spoken again.
             if !self.neighbor_plans().iter().any(|plan| *plan.session.name == *name) {
                 self.forget_lost(&name, |_| true);
             }
             // Others may have the same address behind other tunnels.
-            self.want_neighbor_routes();
+            self.want_neighbor_route(neighbor.address());
         }
         self.want_listeners();
     }
@@ -82,7 +89,7 @@ impl Gateway {
     }
 
     pub(crate) fn neighbors_of(&self, tunnel: TunnelId) -> Vec<NeighborId> {
-        self.neighbors.iter().filter(|(_, n)| n.tunnel == Some(tunnel)).map(|(id, _)| *id).collect()
+        self.neighbors.of(tunnel).map(|(id, _)| id).collect()
     }
 
     /// By name, or by address where only one neighbour has it.
@@ -90,7 +97,7 @@ impl Gateway {
         let by_name = self.neighbors.iter().find(|(_, n)| &*n.plan.session.name == text).map(|(id, _)| *id);
         by_name.or_else(|| {
             let address: IpAddr = text.parse().ok()?;
-            let mut all = self.neighbors.iter().filter(|(_, n)| n.address() == address).map(|(id, _)| *id);
+            let mut all = self.neighbors.at(address).map(|(id, _)| id);
             let first = all.next();
             first.filter(|_| all.next().is_none())
         })
@@ -108,11 +115,8 @@ impl Gateway {
             }
             Stream::ConnectFailed { conn, error } => self.speaker.handle_connect_failed(conn, error, now),
             Stream::Accepted { tunnel, conn, local, remote } => {
-                let known = self
-                    .neighbors
-                    .iter()
-                    .find(|(_, n)| n.tunnel == tunnel && n.address() == remote.ip())
-                    .map(|(id, _)| *id);
+                let known =
+                    self.neighbors.at(remote.ip()).find(|(_, n)| n.tunnel == tunnel).map(|(id, _)| id);
                 match known {
                     Some(id) => self.speaker.handle_accepted(id, conn, local, remote, now),
                     None => {
@@ -183,7 +187,7 @@ impl Gateway {
             Event::State { neighbor, from, to } => {
                 self.neighbor_log(neighbor, Level::Info, format!("BGP {from} -> {to}"));
                 if to == State::Established
-                    && let Some(n) = self.neighbors.get_mut(&neighbor)
+                    && let Some(n) = self.neighbors.get_mut(neighbor)
                 {
                     n.why = None;
                 }
@@ -193,7 +197,9 @@ impl Gateway {
                 if let Some(name) = self.neighbors.get(&neighbor).map(|n| n.plan.session.name.to_string()) {
                     self.session_lost(&name, lost);
                 }
-                if let (Some(n), Some(why)) = (self.neighbors.get_mut(&neighbor), why_of(&cause, now)) {
+                if let Some(n) = self.neighbors.get_mut(neighbor)
+                    && let Some(why) = why_of(&cause, n.reached(), now)
+                {
                     n.why = Some(why);
                 }
             }
@@ -345,16 +351,19 @@ fn notification_code(notification: &Notification) -> Code {
 }
 
 /// `None` for an end that another layer explains better.
-fn why_of(cause: &ResetCause, now: Instant) -> Option<Why> {
+fn why_of(cause: &ResetCause, reached: Reached, now: Instant) -> Option<Why> {
     let text = cause.to_string();
     Some(match cause {
         ResetCause::Sent(notification) => Why::local(notification_code(notification), text, now),
         ResetCause::Received(notification) => Why::peer(notification_code(notification), text, now),
         ResetCause::Closed => Why::peer(Code::BgpClosed, text, now),
         ResetCause::ConnectFailed(ConnectError::Refused) => Why::peer(Code::TcpRefused, text, now),
-        ResetCause::ConnectFailed(
-            ConnectError::Unreachable | ConnectError::TimedOut | ConnectError::Other,
-        ) => Why::local(Code::TcpSilent, text, now),
+        ResetCause::ConnectFailed(ConnectError::TimedOut) => {
+            Why { hint: reached.silent_hint(), ..Why::local(Code::TcpSilent, text, now) }
+        }
+        ResetCause::ConnectFailed(ConnectError::Unreachable | ConnectError::Other) => {
+            Why::local(Code::TcpSilent, text, now)
+        }
         ResetCause::TransportDown(_) | ResetCause::Replaced | ResetCause::PeerRestarted => return None,
     })
 }

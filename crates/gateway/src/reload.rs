@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ::tunnel::TunnelId;
-use config::{Change, Diff, Field, Gateway as Plan, Step};
+use config::{Change, Diff, Field, Gateway as Plan, OnDown, Step};
 use control::Answer;
 
 use crate::effect::Effect;
@@ -66,6 +66,7 @@ impl Gateway {
         }
         self.place_neighbors(diff, now);
         self.want_listeners();
+        self.note_uplinks();
         self.want_peer_routes();
         self.set_guard(now);
         self.set_origins(now);
@@ -105,7 +106,7 @@ impl Gateway {
                 }
                 Some(id) if diff.neighbors.get(&name) == Some(&Step::Change(Change::Absorb)) => {
                     self.speaker.upsert_neighbor(id, plan.session.clone(), now);
-                    if let Some(neighbor) = self.neighbors.get_mut(&id) {
+                    if let Some(neighbor) = self.neighbors.get_mut(id) {
                         neighbor.plan = plan;
                     }
                 }
@@ -154,6 +155,7 @@ impl Gateway {
         let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
         let interface = tunnel.plan.interface.clone();
         let changed_device = interface.addresses != plan.interface.addresses;
+        let opened = tunnel.plan.on_down != plan.on_down && plan.on_down == OnDown::Withdraw;
         tunnel.plan = plan;
         tunnel.forget_names();
         self.force_connection(id, now);
@@ -163,6 +165,9 @@ impl Gateway {
         self.forget_static_routes(id, &interface.routes);
         self.want_static_routes(id);
         self.want_learned_routes(id);
+        if opened {
+            self.refuse_no_more(id);
+        }
         self.size_fixed(id);
         self.size_interface(id);
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::effect::{Device, Effect, Rules};
 use crate::gateway::Gateway;
 use crate::input::Departure;
+use crate::uplinks::Sources;
 
 /// How long a BGP session's last word has on its way out.
 const LAST_WORD: Duration = Duration::from_millis(200);
@@ -101,6 +102,10 @@ impl Gateway {
             }
             if let Some(Rules::Install { table, .. }) = self.rules() {
                 self.effects.push_back(Effect::Rules(Rules::Remove { table }));
+            }
+            if !self.sources.is_empty() {
+                self.sources.clear();
+                self.effects.push_back(Effect::Sources(Sources::new()));
             }
         }
         self.effects.push_back(Effect::Stopped);

@@ -79,9 +79,54 @@ impl Underlay {
     /// The way to `address`, as the kernel would choose it if no tunnel existed.
     #[must_use]
     pub fn path_to(&self, address: IpAddr, tunnels: &BTreeSet<u32>) -> Option<OuterPath> {
+        self.best(address, |ifindex| !tunnels.contains(&ifindex))
+    }
+
+    /// The way to `address` for packets from `local`: by the link that holds it, where one does and leads there. An
+    /// address whose link leads elsewhere alone (a loopback's, the inner network's) goes as the kernel would choose. None
+    /// while its link is down, though others lead there: they carry nothing in its name.
+    #[must_use]
+    pub fn path_from(&self, local: IpAddr, address: IpAddr, tunnels: &BTreeSet<u32>) -> Option<OuterPath> {
+        let own = self.path_by_link_of(local, address, tunnels);
+        if own.is_some() {
+            return own;
+        }
+        let up = |index: u32| self.links.get(&index).is_some_and(|link| link.up);
+        let elsewhere = self.link_of(local, tunnels).is_none() || self.holders(local, tunnels).any(up);
+        if elsewhere { self.path_to(address, tunnels) } else { None }
+    }
+
+    /// The way to `address` by the link that holds `local`, and by no other.
+    #[must_use]
+    pub fn path_by_link_of(
+        &self,
+        local: IpAddr,
+        address: IpAddr,
+        tunnels: &BTreeSet<u32>,
+    ) -> Option<OuterPath> {
+        let holders: Vec<u32> = self.holders(local, tunnels).collect();
+        let own = self.best(address, |ifindex| holders.contains(&ifindex));
+        own.map(|path| OuterPath { source: Some(local), ..path })
+    }
+
+    /// The link that holds one of our addresses, up or not.
+    #[must_use]
+    pub fn link_of(&self, local: IpAddr, tunnels: &BTreeSet<u32>) -> Option<u32> {
+        self.holders(local, tunnels).next()
+    }
+
+    fn holders(&self, local: IpAddr, tunnels: &BTreeSet<u32>) -> impl Iterator<Item = u32> {
+        self.addresses
+            .iter()
+            .filter(move |held| held.address == local && !tunnels.contains(&held.ifindex))
+            .map(|held| held.ifindex)
+    }
+
+    /// The best of the routes to `address` by links that are up and that `by` takes.
+    fn best(&self, address: IpAddr, by: impl Fn(u32) -> bool) -> Option<OuterPath> {
         let usable = |route: &&UnderlayRoute| {
             route.prefix.contains(address)
-                && !tunnels.contains(&route.ifindex)
+                && by(route.ifindex)
                 && self.links.get(&route.ifindex).is_some_and(|link| link.up)
         };
         let best = self
@@ -96,6 +141,14 @@ impl Underlay {
             source: best.source.or_else(|| self.source_on(best.ifindex, address, best.gateway)),
             mtu: best.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu)),
         })
+    }
+
+    /// Prefixes that a route by a link that is up leads to, tunnels excepted: an address in none of them has no
+    /// [path](Self::path_to).
+    pub fn reached<'a>(&'a self, tunnels: &'a BTreeSet<u32>) -> impl Iterator<Item = Prefix> + 'a {
+        let by_it =
+            |index: u32| !tunnels.contains(&index) && self.links.get(&index).is_some_and(|link| link.up);
+        self.routes.iter().filter(move |route| by_it(route.ifindex)).map(|route| route.prefix)
     }
 
     /// Can `address` be reached through this very link?
@@ -206,6 +259,31 @@ mod tests {
     }
 
     #[test]
+    fn an_address_leaves_by_the_link_that_holds_it_whatever_other_routes_are_better() {
+        const SECOND: u32 = 3;
+        let peer = "192.0.2.1".parse().unwrap();
+        let held = "203.0.113.1".parse().unwrap();
+        let none = BTreeSet::new();
+        let mut underlay = underlay(vec![
+            route("0.0.0.0/0", Some("203.0.113.254"), WAN, 200),
+            route("192.0.2.0/24", Some("198.51.100.254"), SECOND, 100),
+        ]);
+        underlay.links.insert(SECOND, Link { name: "eth1".into(), mtu: 1400, up: true });
+        assert_eq!(underlay.path_to(peer, &none).unwrap().ifindex, SECOND);
+        let path = underlay.path_from(held, peer, &none).unwrap();
+        assert_eq!((path.ifindex, path.source, path.mtu), (WAN, Some(held), 1500));
+        // An address nobody holds, and one on a link that leads elsewhere, go as everything goes.
+        assert_eq!(underlay.path_from("203.0.113.9".parse().unwrap(), peer, &none).unwrap().ifindex, SECOND);
+        let default = underlay.routes.remove(0);
+        assert_eq!(underlay.path_from(held, peer, &none).unwrap().ifindex, SECOND);
+        // Down, it carries nothing, and nobody else does in its name.
+        underlay.routes.push(default);
+        underlay.links.get_mut(&WAN).unwrap().up = false;
+        assert_eq!(underlay.path_from(held, peer, &none), None);
+        assert_eq!(underlay.link_of(held, &none), Some(WAN));
+    }
+
+    #[test]
     fn an_interface_leads_where_one_of_its_routes_does_while_it_is_up() {
         let mut underlay = underlay(vec![
             route("0.0.0.0/0", Some("203.0.113.254"), WAN, 0),
@@ -226,6 +304,18 @@ mod tests {
         underlay.unread.push("192.0.0.0/16".parse().unwrap());
         assert!(!underlay.is_complete_for(peer));
         assert!(!underlay.is_complete_for("2001:db8::1".parse().unwrap()), "no address of that family");
+    }
+
+    #[test]
+    fn what_is_reached_is_what_has_a_path() {
+        let mut underlay = underlay(vec![
+            route("10.0.0.0/8", Some("203.0.113.254"), WAN, 0),
+            route("172.16.0.0/12", None, TUN, 0),
+        ]);
+        let reached = |underlay: &Underlay| underlay.reached(&[TUN].into()).collect::<Vec<_>>();
+        assert_eq!(reached(&underlay), ["10.0.0.0/8".parse().unwrap()], "not what only a tunnel leads to");
+        underlay.links.get_mut(&WAN).unwrap().up = false;
+        assert_eq!(reached(&underlay), []);
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Code {
         }
     }
 
-    /// What to change, in one line.
+    /// What to change, in one line, where nothing more is known than the reason.
     #[must_use]
     pub fn hint(self) -> &'static str {
         match self {
@@ -144,7 +144,7 @@ impl Code {
             Self::Device => "is the name taken, and may the daemon use /dev/net/tun?",
             Self::TcpRefused => "does the neighbour run BGP on that address, and does it know ours?",
             Self::TcpSilent => {
-                "IPsec is up, but nothing answers behind it: are address, multihop and the peer's routes right?"
+                "nothing answers there: are address, multihop and the routes of both sides right?"
             }
             Self::Notification => "the text says which setting the two sides disagree on",
             Self::BgpClosed => "the neighbour closed the connection without a word; its log says more",
@@ -190,19 +190,60 @@ pub struct Why {
     pub source: Source,
     /// When.
     pub at: Instant,
+    /// What to change.
+    pub hint: &'static str,
+}
+
+/// How a session's neighbour is reached, as far as it bears on what to change when nobody answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Through a tunnel, which carries.
+    pub in_tunnel: bool,
+    /// Its segments are signed (RFC 2385).
+    pub password: bool,
+}
+
+impl Reached {
+    /// What to change when a connection attempt goes unanswered. Of a segment whose signature fails RFC 2385 section 2
+    /// says that it is dropped "and must not produce any response back to the sender", so silence may mean the password.
+    #[must_use]
+    pub fn silent_hint(self) -> &'static str {
+        match (self.in_tunnel, self.password) {
+            (true, true) => {
+                "IPsec is up, but nothing answers behind it: is `password` the neighbour's? (one that is wrong, or set at \
+                 one side alone, is answered with silence); else: are address, multihop and the peer's routes right?"
+            }
+            (true, false) => {
+                "IPsec is up, but nothing answers behind it: are address, multihop and the peer's routes right, or does \
+                 the neighbour demand a `password`?"
+            }
+            (false, true) => {
+                "nothing answers there: is `password` the neighbour's? (one that is wrong, or set at one side alone, is \
+                 answered with silence); else: are address, multihop and the routes of both sides right?"
+            }
+            (false, false) => {
+                "nothing answers there: are address, multihop and the routes of both sides right, or does the neighbour \
+                 demand a `password`?"
+            }
+        }
+    }
 }
 
 impl Why {
+    fn new(code: Code, source: Source, text: String, at: Instant) -> Self {
+        Self { code, text, source, at, hint: code.hint() }
+    }
+
     /// Of our own conclusion.
     #[must_use]
     pub fn local(code: Code, text: impl Into<String>, at: Instant) -> Self {
-        Self { code, text: text.into(), source: Source::Local, at }
+        Self::new(code, Source::Local, text.into(), at)
     }
 
     /// Told by the peer.
     #[must_use]
     pub fn peer(code: Code, text: impl Into<String>, at: Instant) -> Self {
-        Self { code, text: text.into(), source: Source::Peer, at }
+        Self::new(code, Source::Peer, text.into(), at)
     }
 
     /// From a failed attempt.
@@ -220,7 +261,7 @@ impl Why {
             Failure::Misbehaved(_) | Failure::BadPublicValue(_) => (Code::PeerMisbehaved, Source::Local),
             Failure::TooMany | Failure::Abandoned => (Code::PeerSilent, Source::Local),
         };
-        Self { code, text: failure.to_string(), source, at }
+        Self::new(code, source, failure.to_string(), at)
     }
 
     /// From the end of an SA.
@@ -238,7 +279,7 @@ impl Why {
             | DownReason::PeerRestarted => (Code::PeerDeleted, Source::Peer),
             DownReason::Misbehaved => (Code::PeerMisbehaved, Source::Local),
         };
-        Self { code, text: format!("the tunnel ended: {reason}"), source, at }
+        Self::new(code, source, format!("the tunnel ended: {reason}"), at)
     }
 }
 
@@ -256,5 +297,17 @@ mod tests {
         let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(names.len(), Code::ALL.len());
         assert!(Code::ALL.iter().all(|code| !code.hint().is_empty()));
+    }
+
+    #[test]
+    fn silence_of_a_neighbour_hints_at_the_password_and_at_ipsec_only_where_there_is_a_tunnel() {
+        for (in_tunnel, password) in [(true, true), (true, false), (false, true), (false, false)] {
+            let hint = Reached { in_tunnel, password }.silent_hint();
+            assert_eq!(hint.contains("IPsec is up"), in_tunnel, "{hint}");
+            let (ours, theirs) =
+                (hint.contains("is `password` the neighbour's"), hint.contains("demand a `password`"));
+            assert_eq!((ours, theirs), (password, !password), "{hint}");
+        }
+        assert!(!Code::TcpSilent.hint().contains("IPsec"), "it says nothing of a tunnel nobody knows of");
     }
 }

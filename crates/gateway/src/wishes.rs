@@ -1,67 +1,24 @@
-//! Which routes are wanted, and why: paths to peers, neighbours, static and learned prefixes, and what
-//! stands in their place while a tunnel is down.
+//! Which routes are wanted, and why: neighbours, static and learned prefixes, and what stands in their place while a
+//! tunnel is down.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::time::Instant;
 
-use ::tunnel::{OuterAddresses, TunnelId};
+use ::tunnel::TunnelId;
 use bgp::NeighborId;
+use bgp_rib::NextHops;
 use bgp_wire::{Families, Family};
-use config::{Local, OnDown, Routes};
+use config::{OnDown, Routes};
 use inet::Prefix;
 
 use crate::fib::{Hop, Key, Origin, Place, Wish};
 use crate::gateway::Gateway;
+use crate::looks;
 use crate::neighbors::Neighbor;
 use crate::tunnels::Tunnel;
 
 impl Gateway {
-    /// The host route to each peer's outer address through the underlay, wherever learned routes go: strict
-    /// reverse-path filters look them up without a mark. While the underlay has no path to it there is none at all: a
-    /// learned route that covers the address must not take the outer packets.
-    pub(crate) fn want_peer_routes(&mut self) {
-        let tunnels = self.tunnel_ifindexes();
-        let mut wanted = BTreeSet::new();
-        for tunnel in self.tunnels.values() {
-            let remotes: BTreeSet<IpAddr> = tunnel.known_remotes().chain(tunnel.peer).collect();
-            for remote in remotes {
-                let key = Key { table: Routes::MAIN, prefix: Prefix::host(remote) };
-                let hop = match self.underlay.path_to(remote, &tunnels) {
-                    Some(path) => Hop::Device { ifindex: path.ifindex, gateway: path.gateway, source: None },
-                    None if self.underlay.is_complete_for(remote) => Hop::Prohibit,
-                    None => continue,
-                };
-                self.fib.want(key, Origin::Peer, Wish::new(hop, tunnel.plan.name.to_string()));
-                wanted.insert(key);
-            }
-        }
-        self.fib.forget_where(Origin::Peer, |key, _| !wanted.contains(key));
-        self.name_outer();
-    }
-
-    /// Tells the datapath which packets are outer ones: they enter no tunnel, whatever the kernel's routes say.
-    fn name_outer(&mut self) {
-        let tunnels = self.tunnel_ifindexes();
-        let (mut local, mut remote) = (Vec::new(), Vec::new());
-        for tunnel in self.tunnels.values() {
-            remote.extend(tunnel.known_remotes().chain(tunnel.peer));
-            local.extend(tunnel.local);
-            match &tunnel.plan.local {
-                Local::Ends(_) => local.extend(self.locals(&tunnel.plan.local)),
-                Local::Any => {
-                    let own = self.underlay.addresses.iter().filter(|held| !tunnels.contains(&held.ifindex));
-                    local.extend(own.map(|held| held.address));
-                }
-            }
-        }
-        let outer = OuterAddresses::new(local, remote);
-        if *self.outer != outer {
-            self.outer = Arc::new(outer);
-            self.table_dirty = true;
-        }
-    }
-
     /// A tunnel's static routes and the host routes of its neighbours; they stay while it is down.
     pub(crate) fn want_static_routes(&mut self, id: TunnelId) {
         let Some(tunnel) = self.tunnels.get(&id) else { return };
@@ -73,33 +30,40 @@ impl Gateway {
             let key = Key { table: Routes::MAIN, prefix: *prefix };
             self.fib.want(key, Origin::Static, Wish { hop, from: from.clone(), closed: closed(tunnel) });
         }
-        self.want_neighbor_routes();
+        self.want_neighbor_routes(id);
     }
 
-    /// The host routes of tunnel neighbours. Where one address stands behind several tunnels there can be but one: into
-    /// the tunnel that has it, while that carries, else into the first that does.
-    pub(crate) fn want_neighbor_routes(&mut self) {
-        let held: BTreeMap<Prefix, &str> =
-            self.fib.wishes(Origin::Neighbor).map(|(key, wish)| (key.prefix, wish.from.as_str())).collect();
-        let mut chosen: BTreeMap<Prefix, (_, Wish)> = BTreeMap::new();
-        for neighbor in self.neighbors.values() {
-            let Some(tunnel) = neighbor.tunnel.and_then(|id| self.tunnels.get(&id)) else { continue };
-            let Some(ifindex) = tunnel.device.ifindex() else { continue };
-            let prefix = Prefix::host(neighbor.address());
-            let from = tunnel.plan.name.to_string();
-            let rank = (!tunnel.carries(), held.get(&prefix) != Some(&from.as_str()), tunnel.id);
-            if chosen.get(&prefix).is_none_or(|(best, _)| rank < *best) {
-                let hop = into(tunnel, ifindex, prefix.is_ipv4());
-                chosen.insert(prefix, (rank, Wish { hop, from, closed: closed(tunnel) }));
-            }
+    /// The host routes of a tunnel's neighbours.
+    fn want_neighbor_routes(&mut self, id: TunnelId) {
+        let addresses: BTreeSet<IpAddr> =
+            self.neighbors.of(id).map(|(_, neighbor)| neighbor.address()).collect();
+        for address in addresses {
+            self.want_neighbor_route(address);
         }
-        let tables = BTreeSet::from([Routes::MAIN, self.plan.routes.table]);
-        self.fib.forget_where(Origin::Neighbor, |key, _| {
-            !tables.contains(&key.table) || !chosen.contains_key(&key.prefix)
+    }
+
+    /// The host route of tunnel neighbours with this address. Where it stands behind several tunnels there can be but
+    /// one: into the tunnel that has it, while that carries, else into the first that does.
+    pub(crate) fn want_neighbor_route(&mut self, address: IpAddr) {
+        let prefix = Prefix::host(address);
+        let held = self.fib.wish(&Key { table: Routes::MAIN, prefix }, Origin::Neighbor);
+        let held = held.map(|wish| wish.from.as_str());
+        let ranked = self.neighbors.at(address).filter_map(|(_, neighbor)| {
+            looks::count();
+            let tunnel = neighbor.tunnel.and_then(|id| self.tunnels.get(&id))?;
+            let ifindex = tunnel.device.ifindex()?;
+            let elsewhere = held != Some(&*tunnel.plan.name);
+            Some(((!tunnel.carries(), elsewhere, tunnel.id), tunnel, ifindex))
         });
-        for (prefix, (_, wish)) in chosen {
-            for table in &tables {
-                self.fib.want(Key { table: *table, prefix }, Origin::Neighbor, wish.clone());
+        let chosen = ranked.min_by_key(|(rank, _, _)| *rank).map(|(_, tunnel, ifindex)| {
+            let hop = into(tunnel, ifindex, prefix.is_ipv4());
+            Wish { hop, from: tunnel.plan.name.to_string(), closed: closed(tunnel) }
+        });
+        for table in BTreeSet::from([Routes::MAIN, self.plan.routes.table]) {
+            let key = Key { table, prefix };
+            match &chosen {
+                Some(wish) => self.fib.want(key, Origin::Neighbor, wish.clone()),
+                None => self.fib.forget(key, Origin::Neighbor),
             }
         }
     }
@@ -107,8 +71,8 @@ impl Gateway {
     /// Where an address stands behind several tunnels, which of them carry may decide which has it.
     pub(crate) fn choose_neighbor_route(&mut self, id: NeighborId) {
         let Some(address) = self.neighbors.get(&id).map(Neighbor::address) else { return };
-        if self.neighbors.values().filter(|neighbor| neighbor.address() == address).count() > 1 {
-            self.want_neighbor_routes();
+        if self.neighbors.at(address).nth(1).is_some() {
+            self.want_neighbor_route(address);
         }
     }
 
@@ -117,8 +81,11 @@ impl Gateway {
         let Some(tunnel) = self.tunnels.get(&id) else { return };
         let Some(device) = tunnel.device.ifindex() else { return };
         let leads_there = |hop: Hop| matches!(hop, Hop::Device { ifindex, .. } if ifindex == device);
-        let wish =
-            |key: &Key, wish: &Wish| Wish { hop: into(tunnel, device, key.prefix.is_ipv4()), ..wish.clone() };
+        let wish = |key: &Key, wish: &Wish| Wish {
+            hop: into(tunnel, device, key.prefix.is_ipv4()),
+            closed: closed(tunnel),
+            ..wish.clone()
+        };
         let learned = self.fib.wishes(Origin::Bgp).filter(|(_, held)| leads_there(held.hop));
         let wanted: Vec<(Key, Wish)> = learned.map(|(key, held)| (*key, wish(key, held))).collect();
         for (key, wish) in wanted {
@@ -138,7 +105,7 @@ impl Gateway {
                 self.fib.forget(key, Origin::Static);
             }
         }
-        self.want_neighbor_routes();
+        self.want_neighbor_routes(id);
     }
 
     /// Static routes the file no longer has.
@@ -189,6 +156,17 @@ impl Gateway {
         Some(Hop::Device { ifindex: path.ifindex, gateway, source: None })
     }
 
+    /// Tells the speaker which next hops this host has a way to: of neighbours without tunnel it is asked.
+    pub(crate) fn tell_next_hops(&mut self, now: Instant) {
+        // Before the first reading nobody knows.
+        if self.underlay.links.is_empty() || self.neighbors.values().all(|neighbor| neighbor.tunnel.is_some())
+        {
+            return;
+        }
+        let tunnels = self.tunnel_ifindexes();
+        self.speaker.set_next_hops(NextHops::reached_by(self.underlay.reached(&tunnels)), now);
+    }
+
     /// The underlay changed: where next hops on it are is looked up anew.
     pub(crate) fn resolve_next_hops(&mut self) {
         let mut found: BTreeMap<IpAddr, Option<Hop>> = BTreeMap::new();
@@ -218,7 +196,7 @@ impl Gateway {
     pub(crate) fn converged(&mut self, id: NeighborId, family: Family) {
         let negotiated = self.speaker.neighbor(id).and_then(|view| view.negotiated);
         let negotiated = negotiated.map_or(Families::BOTH, |negotiated| negotiated.context.families);
-        let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
+        let Some(neighbor) = self.neighbors.get_mut(id) else { return };
         neighbor.spoken.insert(family);
         // Of a family that is not spoken of there is nothing to wait for.
         for silent in Families::BOTH.iter().filter(|family| !negotiated.contains(*family)) {
@@ -258,6 +236,17 @@ impl Gateway {
         }
     }
 
+    /// The file wants what a tunnel taught to be refused no longer while it is down: what is refused now is let go.
+    pub(crate) fn refuse_no_more(&mut self, id: TunnelId) {
+        let of_tunnel = self.neighbors.values().filter(|neighbor| neighbor.tunnel == Some(id));
+        let names: Vec<String> = of_tunnel.map(|neighbor| neighbor.plan.session.name.to_string()).collect();
+        for name in names {
+            self.forget_lost(&name, |_| true);
+        }
+        let Some(tunnel) = self.tunnels.get(&id) else { return };
+        self.fib.forget_where(Origin::Stale, |_, wish| wish.from == *tunnel.plan.name);
+    }
+
     /// Routes an earlier run left: those that led into a tunnel are refused until its neighbours have spoken, for
     /// taking them away would let inner packets out in clear. The rest is swept.
     pub(crate) fn adopt_routes(&mut self, ours: &[(Place, Hop)]) {
@@ -285,7 +274,7 @@ impl Gateway {
 
     /// Everything a removed tunnel wanted.
     pub(crate) fn forget_routes_of(&mut self, id: TunnelId) {
-        let live: BTreeSet<u32> = self.tunnel_ifindexes();
+        let live = self.tunnel_ifindexes();
         let names: BTreeSet<String> = self
             .tunnels
             .values()
@@ -329,6 +318,9 @@ impl Gateway {
     }
 
     pub(crate) fn tunnel_on(&self, ifindex: u32) -> Option<TunnelId> {
+        if !self.devices.contains(&ifindex) {
+            return None;
+        }
         self.tunnels.values().find(|tunnel| tunnel.device.ifindex() == Some(ifindex)).map(|tunnel| tunnel.id)
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ike_wire::{NotifyType, Payload};
 use inet::Selector;
 
-use crate::config::Connection;
+use crate::config::{ConnId, Connection};
 use crate::core::Ctx;
 use crate::event::{ChildId, ChildKeys, DownReason, IkeId, Role};
 use crate::exchange::body::{Body, refused};
@@ -77,9 +77,9 @@ pub(crate) struct ChildOffer {
 
 impl ChildOffer {
     /// All the connection allows.
-    pub(crate) fn first(config: &Connection, ctx: &mut Ctx<'_>) -> Self {
+    pub(crate) fn first(conn: ConnId, config: &Connection, ctx: &mut Ctx<'_>) -> Self {
         Self {
-            spi_in: ctx.core.esp_spi(),
+            spi_in: ctx.core.esp_spi(conn),
             proposals: config.esp_proposals.clone(),
             local_ts: config.local_ts.clone(),
             remote_ts: config.remote_ts.clone(),

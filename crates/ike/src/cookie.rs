@@ -1,10 +1,11 @@
 //! Cookies against floods of IKE_SA_INIT (RFC 7296 section 2.6): nothing is kept about those who have not echoed one.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crypto::{Prf, Secret, constant_time_eq};
-use ike_wire::IkeSpi;
+use ike_wire::{HEADER_LEN, IkeSpi, NotifyType, PayloadType};
 
 /// How long one secret makes cookies; the one before it still checks them.
 const LIFE: Duration = Duration::from_secs(60);
@@ -51,6 +52,59 @@ impl CookieJar {
     }
 }
 
+/// The forms in which one IKE_SA_INIT came: alike but for the cookie in front.
+///
+/// An initiator that repeated its request before the cookie reached it may sign either form (RFC 7296 section 2.15: the
+/// one it takes for answered), and both are its own octets.
+pub(crate) struct Forms(Vec<Vec<u8>>);
+
+/// Forms kept of one request: without a cookie, and with each of two.
+const MAX_FORMS: usize = 3;
+
+impl Forms {
+    pub(crate) fn new(first: Vec<u8>) -> Self {
+        Self(vec![first])
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+
+    /// Is it the same request? One that has another cookie is kept beside the others.
+    pub(crate) fn admit(&mut self, request: &[u8]) -> bool {
+        if self.0.iter().any(|form| form == request) {
+            return true;
+        }
+        let same = self.0.first().is_some_and(|form| without_cookie(form) == without_cookie(request));
+        if same && self.0.len() < MAX_FORMS {
+            self.0.push(request.to_vec());
+        }
+        same
+    }
+}
+
+/// An IKE_SA_INIT request as it is without a cookie in front.
+fn without_cookie(request: &[u8]) -> Cow<'_, [u8]> {
+    strip(request).map_or(Cow::Borrowed(request), Cow::Owned)
+}
+
+/// RFC 7296 sections 3.1 and 3.10: next payload at octet 16 and length at 24 of the header; next payload, flags, length,
+/// protocol, SPI size and type of the notify.
+fn strip(request: &[u8]) -> Option<Vec<u8>> {
+    let (header, rest) = request.split_first_chunk::<HEADER_LEN>()?;
+    let [next, _, high, low, _, _, kind_high, kind_low, ..] = *rest else { return None };
+    let kind = u16::from_be_bytes([kind_high, kind_low]);
+    if header.get(16) != Some(&PayloadType::NOTIFY.0) || kind != NotifyType::COOKIE.0 {
+        return None;
+    }
+    let rest = rest.get(usize::from(u16::from_be_bytes([high, low]))..)?;
+    let mut bare = [header.as_slice(), rest].concat();
+    let length = u32::try_from(bare.len()).ok()?;
+    *bare.get_mut(16)? = next;
+    bare.get_mut(24..HEADER_LEN)?.copy_from_slice(&length.to_be_bytes());
+    Some(bare)
+}
+
 fn cookie(version: u8, secret: &Secret, nonce: &[u8], remote: SocketAddr, spi_i: IkeSpi) -> Vec<u8> {
     let address = remote.to_string();
     let mac = Prf::HmacSha2_256.mac(secret, &[nonce, address.as_bytes(), &spi_i.to_bytes()]);
@@ -79,5 +133,34 @@ mod tests {
         assert!(jar.check(&cookie, &[7; 32], here, IkeSpi(9)));
         jar.rotate(Secret::new(&[3; 32]), now);
         assert!(!jar.check(&cookie, &[7; 32], here, IkeSpi(9)));
+    }
+
+    #[test]
+    fn requests_that_differ_in_their_cookie_alone_are_forms_of_one() {
+        use ike_wire::{ExchangeFlags, ExchangeType, Header, Notify, Payload, encode};
+        let request = |cookie: Option<u8>, nonce: u8| {
+            let flags = ExchangeFlags { initiator: true, response: false, version: false };
+            let (initiator_spi, exchange) = (IkeSpi(1), ExchangeType::IKE_SA_INIT);
+            let header =
+                Header { initiator_spi, responder_spi: IkeSpi::ZERO, exchange, flags, message_id: 0 };
+            let first = cookie.map(|octet| Payload::Notify(Notify::new(NotifyType::COOKIE, vec![octet; 33])));
+            let payloads: Vec<_> = first.into_iter().chain([Payload::Nonce(vec![nonce; 32])]).collect();
+            encode(&header, &payloads).unwrap()
+        };
+        let plain = request(None, 7);
+        assert_eq!(strip(&request(Some(1), 7)).as_deref(), Some(plain.as_slice()));
+        assert_eq!(strip(&plain), None);
+        let mut forms = Forms::new(plain.clone());
+        assert!(
+            forms.admit(&plain) && forms.admit(&request(Some(1), 7)) && forms.admit(&request(Some(2), 7))
+        );
+        assert!(!forms.admit(&request(Some(1), 8)) && !forms.admit(&request(None, 8)));
+        // More cookies are still the same request; their octets are not kept.
+        assert!(forms.admit(&request(Some(3), 7)));
+        assert_eq!(forms.iter().count(), MAX_FORMS);
+        let long = request(Some(1), 7);
+        for cut in 0..long.len() {
+            assert!(!forms.admit(&long[..cut]));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What every step may use: randomness, numbers, limits, and the queues that lead out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     pub(crate) crosses: VecDeque<Cross>,
     owners: BTreeMap<WorkId, IkeId>,
     esp_spis: BTreeSet<u32>,
+    /// Among how many receivers ESP packets are dealt by their SPI.
+    pub(crate) receivers: NonZeroU32,
     next: u64,
     notes: Budget,
     answers: Budget,
@@ -87,6 +90,7 @@ impl Core {
             crosses: VecDeque::new(),
             owners: BTreeMap::new(),
             esp_spis: BTreeSet::new(),
+            receivers: NonZeroU32::MIN,
             next: 0,
             notes: Budget::default(),
             answers: Budget::default(),
@@ -122,10 +126,13 @@ impl Core {
         }
     }
 
-    /// An SPI for packets to us, unlike every other in use; below 256 they are reserved (RFC 4303 section 2.1).
-    pub(crate) fn esp_spi(&mut self) -> u32 {
+    /// An SPI for packets of `conn` to us, unlike every other in use; below 256 they are reserved (RFC 4303 section
+    /// 2.1). Divided by the number of receivers it leaves the same rest as the connection's number.
+    pub(crate) fn esp_spi(&mut self, conn: ConnId) -> u32 {
+        let receivers = self.receivers;
         loop {
-            let spi = self.rng.number();
+            let random = self.rng.number();
+            let Some(spi) = (random - random % receivers).checked_add(conn.0 % receivers) else { continue };
             if spi >= 256 && self.esp_spis.insert(spi) {
                 return spi;
             }

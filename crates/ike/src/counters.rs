@@ -52,11 +52,13 @@ pub enum Counter {
     Keepalives,
     /// Temporary refusals sent because an exchange was under way.
     TemporaryFailure,
+    /// Acceptances of IKE_SA_INIT that may have answered another request than the present one.
+    Doubted,
 }
 
 impl Counter {
     /// Every counter, in order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Received,
         Self::Sent,
         Self::Retransmitted,
@@ -81,6 +83,7 @@ impl Counter {
         Self::StaleWork,
         Self::Keepalives,
         Self::TemporaryFailure,
+        Self::Doubted,
     ];
 
     /// A name for logs and views.
@@ -111,6 +114,7 @@ impl Counter {
             Self::StaleWork => "stale-work",
             Self::Keepalives => "keepalives",
             Self::TemporaryFailure => "temporary-failure",
+            Self::Doubted => "doubted",
         }
     }
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use ike_wire::{Fragment, MAX_FRAGMENTS, PayloadType};
 
-/// The parts of one message that have come so far.
+/// The parts that have come so far of one request and of one answer: with both sides at it at once they come mixed.
 #[derive(Default)]
 pub(crate) struct Reassembly {
-    current: Option<Partial>,
+    request: Option<Partial>,
+    answer: Option<Partial>,
 }
 
 struct Partial {
-    response: bool,
     message_id: u32,
     total: u16,
     first: PayloadType,
@@ -37,18 +37,15 @@ impl Reassembly {
         if usize::from(place.total) > MAX_FRAGMENTS {
             return Err(());
         }
-        let same = self
-            .current
-            .as_ref()
-            .is_some_and(|partial| partial.response == response && partial.message_id == message_id);
-        let partial = match self.current.take() {
+        let current = if response { &mut self.answer } else { &mut self.request };
+        let same = current.as_ref().is_some_and(|partial| partial.message_id == message_id);
+        let partial = match current.take() {
             Some(partial) if same && partial.total > place.total => {
-                self.current = Some(partial);
+                *current = Some(partial);
                 return Err(());
             }
-            Some(partial) if same && partial.total == place.total => self.current.insert(partial),
-            Some(_) | None => self.current.insert(Partial {
-                response,
+            Some(partial) if same && partial.total == place.total => current.insert(partial),
+            Some(_) | None => current.insert(Partial {
                 message_id,
                 total: place.total,
                 first: PayloadType::NONE,
@@ -61,7 +58,7 @@ impl Reassembly {
         }
         partial.octets += body.len();
         if partial.octets > MAX_OCTETS {
-            self.current = None;
+            *current = None;
             return Err(());
         }
         if place.number == 1 {
@@ -72,7 +69,7 @@ impl Reassembly {
             return Ok(None);
         }
         let whole = (partial.first, partial.parts.values().flatten().copied().collect());
-        self.current = None;
+        *current = None;
         Ok(Some(whole))
     }
 }
@@ -110,5 +107,17 @@ mod tests {
         assert_eq!(part(&mut reassembly, 1, 2, 3), Ok(None));
         assert_eq!(part(&mut reassembly, 2, 1, 2), Ok(None), "another message takes the place");
         assert!(matches!(part(&mut reassembly, 2, 2, 2), Ok(Some(_))));
+    }
+
+    #[test]
+    fn a_request_and_an_answer_that_come_mixed_are_both_put_together() {
+        let mut reassembly = Reassembly::default();
+        let mut add = |response, number| {
+            let first = if number == 1 { PayloadType::NOTIFY } else { PayloadType::NONE };
+            reassembly.add((response, 1), Fragment { number, total: 2 }, first, vec![u8::from(response); 3])
+        };
+        assert_eq!((add(false, 1), add(true, 1)), (Ok(None), Ok(None)));
+        assert_eq!(add(false, 2), Ok(Some((PayloadType::NOTIFY, vec![0; 6]))));
+        assert_eq!(add(true, 2), Ok(Some((PayloadType::NOTIFY, vec![1; 6]))));
     }
 }

@@ -151,6 +151,17 @@ impl Window {
         }
     }
 
+    /// The request in flight is sent once more now, then after `step` and ever more slowly, and for no longer than
+    /// `patience`.
+    pub(crate) fn prove(&mut self, step: Duration, patience: Duration, now: Instant) {
+        if let Some(out) = &mut self.outstanding {
+            out.sent += 1;
+            out.interval = step;
+            out.give_up = out.give_up.min(now + patience);
+            out.next = (now + step).min(out.give_up);
+        }
+    }
+
     /// The request in flight is given up by then, if nothing ends it before.
     pub(crate) fn give_up_by(&mut self, at: Instant) {
         if let Some(out) = &mut self.outstanding {

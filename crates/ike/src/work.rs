@@ -52,6 +52,17 @@ pub enum WorkOutcome {
 }
 
 impl Work {
+    /// Which of three kinds it is, each of which should be computed in its turn: 0 ends an exchange of ours, 1 answers
+    /// one of a peer's, 2 begins one.
+    #[must_use]
+    pub fn turn(&self) -> usize {
+        match self {
+            Self::Agree { .. } => 0,
+            Self::Respond { .. } => 1,
+            Self::Generate { .. } => 2,
+        }
+    }
+
     /// Does it: milliseconds of arithmetic, no I/O.
     #[must_use]
     pub fn perform(self) -> WorkOutcome {

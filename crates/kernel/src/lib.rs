@@ -10,6 +10,7 @@
 //! | [`netlink`] | links, addresses, routes in batches, rules, route look-ups, and what changes |
 //! | [`netns`] | network namespaces, made, entered and cleaned up |
 //! | [`epoll`] | waiting on many descriptors, and a bell to ring from another thread |
+//! | [`clock`] | the processor time of a thread |
 //! | [`privilege`] | capabilities, no new privileges, no core dumps |
 //! | [`peer`] | who is at the other end of a Unix socket |
 //! | [`sysctl`] | reading (never writing) kernel settings |
@@ -19,6 +20,7 @@
 //! Sockets and devices are plain owned descriptors ([`std::os::fd::AsFd`]), non-blocking unless said
 //! otherwise, so that a caller can wait on them as it likes. Nothing here keeps time, threads or policy.
 
+pub mod clock;
 pub mod datagram;
 pub mod epoll;
 pub mod netlink;

@@ -175,6 +175,31 @@ pub fn bound_device(stream: &TcpStream) -> io::Result<u32> {
     Ok(u32::try_from(index).unwrap_or(0))
 }
 
+/// What the kernel measured of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measured {
+    /// The smoothed round-trip time (RFC 6298 section 2); zero while nothing of ours was acknowledged.
+    pub rtt: Duration,
+    /// The largest segment sent now, in octets of TCP payload: the peer's MSS, the path's MTU and the options of every
+    /// segment (time stamps, signature) taken off.
+    pub mss: u16,
+}
+
+/// Ask the kernel what it measured (`TCP_INFO`, `TCP_MAXSEG`). `InvalidData` from a kernel that tells no round-trip time.
+pub fn measured(stream: &impl AsFd) -> io::Result<Measured> {
+    /// `tcpi_rtt` is in microseconds.
+    const RTT: std::ops::Range<usize> = {
+        let at = std::mem::offset_of!(libc::tcp_info, tcpi_rtt);
+        at..at + size_of::<u32>()
+    };
+    let mut info = [0; size_of::<libc::tcp_info>()];
+    let written = option::get_bytes(stream.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, &mut info)?;
+    let rtt = info.get(..written).and_then(|info| info.get(RTT)).and_then(|rtt| rtt.try_into().ok());
+    let rtt = u32::from_ne_bytes(rtt.ok_or(io::ErrorKind::InvalidData)?);
+    let mss = option::get_int(stream.as_fd(), libc::IPPROTO_TCP, libc::TCP_MAXSEG)?;
+    Ok(Measured { rtt: Duration::from_micros(rtt.into()), mss: u16::try_from(mss).unwrap_or(u16::MAX) })
+}
+
 fn open(like: SocketAddr) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     Socket::new(Domain::for_address(like), kind, Some(Protocol::TCP))

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,6 +13,9 @@ use crate::datagram::{
 };
 use crate::sys::option;
 
+/// Of `asm-generic/socket.h`; the libc crate has no name for it.
+const SO_ATTACH_REUSEPORT_CBPF: i32 = 51;
+
 /// How to open a [`UdpSocket`].
 #[derive(Clone, Debug)]
 pub struct UdpOptions {
@@ -19,7 +23,8 @@ pub struct UdpOptions {
     pub bind: SocketAddr,
     /// `SO_MARK`, so that routing rules know our outer packets. Needs `CAP_NET_ADMIN`.
     pub mark: Option<u32>,
-    /// Let several sockets share the port (one a worker): the kernel deals flows among them.
+    /// Let several sockets share the port (one a worker): the kernel deals flows among them, until
+    /// [`UdpSocket::deal_by_first_word`] says how.
     pub reuse_port: bool,
     /// Take coalesced datagrams (`UDP_GRO`) and give runs to the kernel whole (`UDP_SEGMENT`).
     pub offload: bool,
@@ -117,6 +122,21 @@ impl UdpSocket {
     /// what exceeds the path's MTU. It holds for every descriptor of this socket.
     pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
         set_dont_fragment(&self.socket, self.local.is_ipv4(), on)
+    }
+
+    /// From now on the datagrams to the port this socket shares go to the socket whose place in the group (that of its
+    /// `bind`, from zero) is the rest of their first four octets, a big-endian number, divided by `sockets`. Shorter
+    /// ones go to the first. Where there is no such place the kernel deals by address, as it does without this.
+    ///
+    /// One call serves the whole group, also for sockets bound later.
+    pub fn deal_by_first_word(&self, sockets: NonZeroU32) -> io::Result<()> {
+        let step = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+        let mut program = [
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+            step(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, sockets.get()),
+            step(libc::BPF_RET | libc::BPF_A, 0),
+        ];
+        option::set_program(self.socket.as_fd(), SO_ATTACH_REUSEPORT_CBPF, &mut program)
     }
 
     /// Receive what waits into the ring: how many messages, 0 when nothing waits.

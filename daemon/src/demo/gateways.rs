@@ -52,7 +52,9 @@ impl Workplace {
     pub(super) fn keep(&mut self, gateways: &[Gateway; 2]) -> Result<PathBuf, Failure> {
         let mut script = String::from("#!/bin/sh\n# Ends the demo that was kept and removes what it made.\n");
         for gateway in gateways {
-            script += &format!("kill {}\n", gateway.pid());
+            // Whatever has the number later is not to be ended for it.
+            let (pid, config) = (gateway.pid(), self.path.join(format!("{}.toml", gateway.name)));
+            script += &format!("grep -qs {} /proc/{pid}/cmdline && kill {pid}\n", config.display());
         }
         script += "sleep 1\n";
         for host in HOSTS {

@@ -38,16 +38,15 @@ pub(super) fn carry_out(
     change: Device,
 ) -> Option<Done> {
     match change {
-        Device::Open { name, addresses, mtu } => {
+        Device::Open { name, addresses, mtu, queues } => {
             // Opened anew: the queue of before must be free.
             workers.detach(tunnel);
             let tries = if open_devices.remove(&tunnel).is_some() { TRIES } else { 1 };
-            let outcome = open(netlink, &name, &addresses, mtu, tries).map(|(tun, ready)| {
+            let options = TunOptions { queues, ..TunOptions::new(&name) };
+            let outcome = open(netlink, &options, &addresses, mtu, tries).map(|(tun, ready)| {
                 open_devices.insert(tunnel, OpenDevice { index: ready.index, name, addresses });
                 let offloads = tun.offloads();
-                for queue in tun.into_queues() {
-                    workers.attach(tunnel, queue, offloads);
-                }
+                workers.attach(tunnel, tun.into_queues(), offloads);
                 ready
             });
             Some(Done::Device { tunnel, outcome })
@@ -84,12 +83,12 @@ fn fitting(addresses: &[(IpAddr, u8)], mtu: u32) -> Vec<(IpAddr, u8)> {
 /// Makes or adopts the device, and makes it what it shall be; the error is in words.
 fn open(
     netlink: &mut Netlink,
-    name: &str,
+    options: &TunOptions,
     addresses: &[(IpAddr, u8)],
     mtu: u32,
     tries: u32,
 ) -> Result<(Tun, Ready), String> {
-    let tun = attach(netlink, name, tries).map_err(|error| error.to_string())?;
+    let tun = attach(netlink, options, tries).map_err(|error| error.to_string())?;
     let index = tun.index();
     let set_up = |netlink: &mut Netlink| {
         let link = LinkChange { mtu: Some(mtu), ..LinkChange::default() };
@@ -107,21 +106,20 @@ fn open(
             if !tun.adopted() {
                 let _ = tun.destroy();
             }
-            Err(format!("interface {name}: {error}"))
+            Err(format!("interface {}: {error}", options.name))
         }
     }
 }
 
 /// Attaches to the device; with several tries it may still be ours of before for a moment.
-fn attach(netlink: &mut Netlink, name: &str, tries: u32) -> Result<Tun, TunError> {
-    let options = TunOptions::new(name);
+fn attach(netlink: &mut Netlink, options: &TunOptions, tries: u32) -> Result<Tun, TunError> {
     for _ in 1..tries {
-        match Tun::open(netlink, &options) {
+        match Tun::open(netlink, options) {
             Err(TunError::Busy(_)) => thread::sleep(TRY_AGAIN),
             outcome => return outcome,
         }
     }
-    Tun::open(netlink, &options)
+    Tun::open(netlink, options)
 }
 
 /// Those and no others.

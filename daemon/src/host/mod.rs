@@ -30,7 +30,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use control::view::Offload;
-use gateway::{Applied, Change, Device, Effect, Input, KernelView, Rules};
+use gateway::{Applied, Change, Device, Effect, Input, KernelView, Rules, Sources};
 use kernel::epoll::Bell;
 use kernel::netlink::Netlink;
 use tunnel::TunnelId;
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Routes(Vec<Change>),
     /// Change policy rules.
     Rules(Rules),
+    /// Change the policy rules of local addresses.
+    Sources(Sources),
     /// Read everything.
     Read,
 }
@@ -90,6 +92,7 @@ impl Command {
             Effect::Device(tunnel, device) => Ok(Self::Device(tunnel, device)),
             Effect::Routes(changes) => Ok(Self::Routes(changes)),
             Effect::Rules(rules) => Ok(Self::Rules(rules)),
+            Effect::Sources(sources) => Ok(Self::Sources(sources)),
             Effect::ReadKernel => Ok(Self::Read),
             other => Err(Box::new(other)),
         }

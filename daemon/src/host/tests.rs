@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gateway::{Applied, Change, Hop, KernelView, Key, Op, PROTOCOL, Rules};
+use gateway::{Applied, Change, Hop, KernelView, Key, Op, PROTOCOL, Rules, Sources};
 use kernel::epoll::{Epoll, Interest};
 use kernel::netlink::{
     Address, Event, Interest as Groups, LinkChange, Monitor, Netlink, Route, RouteChange, Target,
@@ -130,13 +130,21 @@ fn rules_come_once_follow_the_table_and_go() {
             all.into_iter().filter(|rule| rule.protocol == PROTOCOL).collect::<Vec<_>>()
         };
         for table in [1000, 1000, 7] {
-            rules::apply(netlink, Rules::Install { table, mark: 0xc0de }).unwrap();
+            rules::apply(netlink, Some(Rules::Install { table, mark: 0xc0de }), &Sources::new()).unwrap();
             let found = ours(netlink);
             assert_eq!(found.len(), 6);
             assert_eq!(found.iter().filter(|rule| rule.table == table).count(), 2);
             assert!(found.iter().any(|rule| rule.mark == Some((0xc0de, u32::MAX)) && rule.table == 254));
         }
-        rules::apply(netlink, Rules::Remove { table: 7 }).unwrap();
+        let sources: Sources = [([192, 0, 2, 1].into(), 1_790_000_002)].into();
+        rules::apply(netlink, Some(Rules::Install { table: 7, mark: 0xc0de }), &sources).unwrap();
+        let found = ours(netlink);
+        assert_eq!(found.len(), 7);
+        let uplink = found.iter().min_by_key(|rule| rule.priority).unwrap();
+        assert_eq!((uplink.table, uplink.source), (1_790_000_002, Some("192.0.2.1/32".parse().unwrap())));
+        rules::apply(netlink, Some(Rules::Remove { table: 7 }), &sources).unwrap();
+        assert_eq!(ours(netlink), std::slice::from_ref(uplink));
+        rules::apply(netlink, None, &Sources::new()).unwrap();
         assert_eq!(ours(netlink), []);
     });
 }
@@ -174,6 +182,7 @@ fn an_interface_has_exactly_its_addresses_also_after_its_mtu_was_too_small_for_i
             name: "vti0".to_owned(),
             addresses: addresses.to_vec(),
             mtu: 1400,
+            queues: 1,
         };
         // The second finds the first still attached for a moment, and one address too many.
         for addresses in [&wanted[..], &wanted[1..], &wanted[..]] {

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use gateway::Rules;
+use gateway::{Rules, Sources};
 use kernel::epoll::{Bell, Epoll, Interest};
 use kernel::netlink::{Interest as Groups, Monitor, Netlink};
 use tokio::sync::mpsc::Sender;
@@ -39,6 +39,8 @@ pub(super) struct Thread {
     watch: Watch,
     /// The policy rules that shall stand, if any.
     rules: Option<Rules>,
+    /// Those of local addresses.
+    sources: Sources,
     /// When to read the kernel, because it changed.
     due: Option<Instant>,
 }
@@ -67,6 +69,7 @@ impl Thread {
             devices: device::OpenDevices::new(),
             watch: Watch::default(),
             rules: None,
+            sources: Sources::new(),
             due: None,
         })
     }
@@ -146,8 +149,15 @@ impl Thread {
                     Rules::Install { .. } => Some(rules),
                     Rules::Remove { .. } => None,
                 };
-                let outcome = rules::apply(&mut self.netlink, rules);
+                let outcome = rules::apply(&mut self.netlink, self.rules, &self.sources);
                 self.tell(Done::Rules(outcome.map_err(|error| error.to_string())));
+            }
+            Command::Sources(sources) => {
+                self.sources = sources;
+                // The gateway asks for them again with every look at the kernel.
+                if let Err(error) = rules::apply(&mut self.netlink, self.rules, &self.sources) {
+                    tracing::warn!(%error, "the policy rules of local addresses could not be changed");
+                }
             }
             Command::Read => self.read(),
         }
@@ -174,8 +184,10 @@ impl Thread {
     /// Somebody took rules of ours away, perhaps: without them learned routes are not looked at, and what was to go
     /// into a tunnel leaves in clear.
     fn restore_rules(&mut self) {
-        let Some(rules) = self.rules else { return };
-        if let Err(error) = rules::apply(&mut self.netlink, rules) {
+        if self.rules.is_none() && self.sources.is_empty() {
+            return;
+        }
+        if let Err(error) = rules::apply(&mut self.netlink, self.rules, &self.sources) {
             tracing::error!(%error, "policy rules of ours were removed and could not be put back");
         }
     }

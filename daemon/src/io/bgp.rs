@@ -4,31 +4,29 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::num::NonZeroU8;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use gateway::{ConnId, ConnectError, Listener, Secret, StreamOp, Target, TunnelId};
+use gateway::{ConnId, ConnectError, Listener, Measured, Secret, StreamOp, Target, TunnelId};
 use kernel::tcp::{self, Md5Key, TcpOptions};
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Duration, timeout};
+use tokio::time::Duration;
 
 use crate::sockets::mark_socket;
 
+mod pump;
 #[cfg(test)]
 mod tests;
 
-/// Octets read at once: a full message and some.
-const READ: usize = 16 << 10;
+use pump::pump;
+
 /// Events that may wait for the loop; a task whose event finds no room waits, and TCP slows the peer down.
 const EVENTS: usize = 256;
 /// Between two tries to bind a listener.
 const BIND_AGAIN: Duration = Duration::from_secs(2);
-/// How long a closing connection may still write.
-const DRAIN: Duration = Duration::from_secs(2);
 
 /// Something happened on a connection.
 pub(crate) enum Event {
@@ -50,7 +48,11 @@ enum Command {
 struct Task {
     commands: mpsc::UnboundedSender<Command>,
     in_tunnel: bool,
+    /// To measure; empty until it is connected. The task alone keeps it open.
+    socket: Socket,
 }
+
+type Socket = Arc<OnceLock<Weak<TcpStream>>>;
 
 /// A listener's place: its socket, once that could be bound, and the keys it demands.
 #[derive(Default)]
@@ -137,6 +139,15 @@ impl Connections {
         self.commands.remove(&conn);
     }
 
+    /// What the kernel measured of each that is connected.
+    pub(crate) fn measured(&self) -> BTreeMap<ConnId, Measured> {
+        let measured = |task: &Task| {
+            let found = tcp::measured(&*task.socket.get()?.upgrade()?).ok()?;
+            Some(Measured { rtt: found.rtt, mss: found.mss })
+        };
+        self.commands.iter().filter_map(|(conn, task)| Some((*conn, measured(task)?))).collect()
+    }
+
     /// Only what travels outside the tunnels looks its way up without them.
     fn mark_for(&self, in_tunnel: bool) -> Option<u32> {
         self.mark.filter(|_| !in_tunnel)
@@ -150,7 +161,9 @@ impl Connections {
         let marked = if tunnel.is_none() { mark_socket(&stream, self.mark) } else { Ok(()) };
         match marked.and_then(|()| TcpStream::from_std(stream)) {
             Ok(stream) => {
-                self.commands.insert(conn, Task { commands, in_tunnel: tunnel.is_some() });
+                let stream = Arc::new(stream);
+                let socket = Arc::new(OnceLock::from(Arc::downgrade(&stream)));
+                self.commands.insert(conn, Task { commands, in_tunnel: tunnel.is_some(), socket });
                 tokio::spawn(pump(conn, stream, receiver, events));
             }
             Err(_) => {
@@ -204,7 +217,9 @@ impl Connections {
 
     fn connect(&mut self, conn: ConnId, target: &Target) {
         let (commands, receiver) = mpsc::unbounded_channel();
-        self.commands.insert(conn, Task { commands, in_tunnel: target.device.is_some() });
+        let socket = Socket::default();
+        let task = Task { commands, in_tunnel: target.device.is_some(), socket: Arc::clone(&socket) };
+        self.commands.insert(conn, task);
         let options = TcpOptions {
             device: target.device.clone(),
             source: target.source,
@@ -219,6 +234,9 @@ impl Connections {
         tokio::spawn(async move {
             match established(begun).await {
                 Ok((stream, local, remote)) => {
+                    let stream = Arc::new(stream);
+                    // Set here alone, so it is empty.
+                    let _ = socket.set(Arc::downgrade(&stream));
                     if events.send(Event::Connected { conn, local, remote }).await.is_ok() {
                         pump(conn, stream, receiver, events).await;
                     }
@@ -313,86 +331,5 @@ fn connect_error(error: &io::Error) -> ConnectError {
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ConnectError::Unreachable,
         io::ErrorKind::TimedOut => ConnectError::TimedOut,
         _ => ConnectError::Other,
-    }
-}
-
-/// Moves octets until either side is done.
-async fn pump(
-    conn: ConnId,
-    mut stream: TcpStream,
-    mut commands: mpsc::UnboundedReceiver<Command>,
-    events: mpsc::Sender<Event>,
-) {
-    let mut pending: Vec<u8> = Vec::new();
-    let mut buffer = vec![0; READ];
-    loop {
-        let interest =
-            if pending.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
-        tokio::select! {
-            command = commands.recv() => match command {
-                Some(Command::Write(bytes)) => pending.extend(bytes),
-                Some(Command::Mark(mark)) => {
-                    if let Err(error) = mark_socket(&stream, mark) {
-                        tracing::error!(%error, "a BGP connection could not be marked");
-                    }
-                }
-                Some(Command::Close { drain: true }) => {
-                    let _ = timeout(DRAIN, drain(&mut stream, &pending)).await;
-                    return;
-                }
-                Some(Command::Close { drain: false }) | None => return,
-            },
-            ready = stream.ready(interest) => {
-                let Ok(ready) = ready else { break };
-                if ready.is_writable() && !pending.is_empty() {
-                    match stream.try_write(&pending) {
-                        Ok(count) => {
-                            pending.drain(..count);
-                            if events.send(Event::Written { conn, count }).await.is_err() { return }
-                        }
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(_) => break,
-                    }
-                }
-                if ready.is_readable() {
-                    match stream.try_read(&mut buffer) {
-                        Ok(0) => break,
-                        Ok(count) => {
-                            let bytes = buffer.get(..count).unwrap_or_default().to_vec();
-                            if events.send(Event::Received { conn, bytes }).await.is_err() { return }
-                        }
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(_) => break,
-                    }
-                }
-            }
-        }
-    }
-    let _ = events.send(Event::Closed { conn }).await;
-}
-
-/// Writes what is left, ends our half and waits for the peer's: a reset could overtake the last message.
-async fn drain(stream: &mut TcpStream, mut pending: &[u8]) {
-    while !pending.is_empty() {
-        if stream.writable().await.is_err() {
-            return;
-        }
-        match stream.try_write(pending) {
-            Ok(count) => pending = pending.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-    }
-    let mut rest = [0; 1024];
-    if stream.shutdown().await.is_err() {
-        return;
-    }
-    while stream.readable().await.is_ok() {
-        match stream.try_read(&mut rest) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
     }
 }

@@ -30,7 +30,8 @@ impl Inward {
         self.ingress.set_joining(joining);
     }
 
-    /// Receives one batch from a socket, opens it and writes what was inside; may there be more?
+    /// Receives one batch from a socket, opens it and writes what was inside: how many octets came, and may there be
+    /// more?
     #[expect(clippy::too_many_arguments, reason = "the worker's parts, borrowed one by one")]
     pub(super) fn receive(
         &mut self,
@@ -41,10 +42,10 @@ impl Inward {
         captures: &mut Captures,
         up: &mut Up,
         now: Tick,
-    ) -> bool {
-        let Some(port) = ports.get_mut(number) else { return false };
+    ) -> (u64, bool) {
+        let Some(port) = ports.get_mut(number) else { return (0, false) };
         // An error is an ICMP answer to something sent: the error queue has it.
-        let Ok(count @ 1..) = fill(port) else { return false };
+        let Ok(count @ 1..) = fill(port) else { return (0, false) };
         let Port { outer, ring } = port;
         let mut received: [Received<'_>; MESSAGES] = std::array::from_fn(|_| Received::empty());
         for (slot, message) in received.iter_mut().zip(ring.messages()) {
@@ -56,14 +57,15 @@ impl Inward {
                 bytes: message.bytes,
             };
         }
-        let Some(received) = received.get_mut(..count) else { return false };
+        let Some(received) = received.get_mut(..count) else { return (0, false) };
+        let octets = received.iter().map(|message| message.bytes.len() as u64).sum();
         self.ingress.handle_batch(table, received, &mut up.reports, now);
         self.ingress.for_each_write(received, |tunnel, frame| {
             captures.frame(tunnel, Direction::In, frame, &up.counters);
             write(devices, tunnel, frame, up);
         });
         self.ingress.clear();
-        count >= LEAST
+        (octets, count >= LEAST)
     }
 }
 

@@ -5,6 +5,8 @@
 //! | --- | --- |
 //! | [`mod@self`] | starting, stopping, the handle others hold |
 //! | `thread` | the loop of one worker |
+//! | `queue` | a tunnel's queues, and who reads them |
+//! | `balance` | when a worker's queue is read by another |
 //! | `outward` | TUN to sockets |
 //! | `inward` | sockets to TUN |
 //! | `port` | a worker's sockets, and its way upward |
@@ -12,17 +14,20 @@
 //! | `counters` | what was dropped, and why |
 //! | `capture` | copies of inner packets for whoever asked |
 
+mod balance;
 mod capture;
 mod counters;
 mod inward;
 mod outward;
 mod port;
+mod queue;
 mod thread;
 mod uplink;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::mpsc::{self, SyncSender};
@@ -37,8 +42,10 @@ use tunnel::publish::Reader;
 use tunnel::{Report, TunnelId};
 
 use crate::sockets::WorkerSockets;
+use balance::Load;
 use counters::Counters;
-use thread::{Command, Worker};
+use queue::{Queue, home};
+use thread::{Command, Crew, Worker};
 pub(crate) use uplink::Uplink;
 
 /// Commands that may wait for one worker.
@@ -74,18 +81,17 @@ pub(crate) struct Workers {
     counters: Vec<Arc<Counters>>,
 }
 
+/// A tunnel's queues, as all who may write to them share them.
+type Queues = Arc<[Arc<Queue>]>;
+
 /// The handle by which others change what the workers serve; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Devices {
-    links: Arc<[Link]>,
-    /// Which worker reads a tunnel's queue.
-    owners: Arc<Mutex<Vec<(TunnelId, usize)>>>,
-}
-
-/// The way to one worker.
-struct Link {
-    commands: SyncSender<Command>,
-    bell: Arc<Bell>,
+    /// The way to each worker.
+    commands: Arc<[SyncSender<Command>]>,
+    crew: Arc<Crew>,
+    /// The queues of every tunnel that has a device.
+    attached: Arc<Mutex<BTreeMap<TunnelId, Queues>>>,
 }
 
 impl Workers {
@@ -98,28 +104,24 @@ impl Workers {
         reader: &Reader,
         origin: Instant,
     ) -> io::Result<(Self, Uplink)> {
+        let crew = Arc::new(Crew {
+            bells: sockets.iter().map(|_| Bell::new()).collect::<io::Result<_>>()?,
+            loads: sockets.iter().map(|_| Load::default()).collect(),
+        });
         let (mut links, mut threads, mut counters) = (Vec::new(), Vec::new(), Vec::new());
         let mut receivers = Vec::new();
         for (number, sockets) in sockets.into_iter().enumerate() {
             let (commands, inbox) = mpsc::sync_channel(COMMANDS);
             let (up, receiver) = tokio::sync::mpsc::channel(REPORTS);
-            let bell = Arc::new(Bell::new()?);
             let counted = Arc::new(Counters::default());
-            let worker = Worker::new(
-                sockets,
-                reader.clone(),
-                origin,
-                inbox,
-                Arc::clone(&bell),
-                up,
-                Arc::clone(&counted),
-            )?;
-            threads.push(worker.spawn(number)?);
-            links.push(Link { commands, bell });
+            let (crew, reader, counts) = (Arc::clone(&crew), reader.clone(), Arc::clone(&counted));
+            let worker = Worker::new(number, crew, sockets, reader, origin, inbox, up, counts)?;
+            threads.push(worker.spawn()?);
+            links.push(commands);
             counters.push(counted);
             receivers.push(receiver);
         }
-        let devices = Devices { links: links.into(), owners: Arc::default() };
+        let devices = Devices { commands: links.into(), crew, attached: Arc::default() };
         Ok((Self { devices, threads, counters }, Uplink::new(receivers)))
     }
 
@@ -144,30 +146,21 @@ impl Workers {
 }
 
 impl Devices {
-    /// Gives a tunnel's queue to the worker with the fewest; all others may write to it. A queue the tunnel
-    /// had is let go.
-    pub(crate) fn attach(&self, tunnel: TunnelId, queue: TunQueue, offloads: Offloads) {
+    /// Gives a tunnel's queues to the workers: each is read by one and written to by any. Queues the tunnel had are let
+    /// go.
+    pub(crate) fn attach(&self, tunnel: TunnelId, queues: Vec<TunQueue>, offloads: Offloads) {
         self.detach(tunnel);
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        let load = |worker: usize| owners.iter().filter(|(_, owner)| *owner == worker).count();
-        let owner = (0..self.links.len()).min_by_key(|worker| load(*worker)).unwrap_or(0);
-        owners.push((tunnel, owner));
-        drop(owners);
-        let queue = Arc::new(queue);
-        for (number, link) in self.links.iter().enumerate() {
-            let queue = Arc::clone(&queue);
-            link.tell(Command::Attach { tunnel, queue, offloads, read: number == owner });
-        }
+        let workers = self.commands.len();
+        let queues =
+            (0..).zip(queues).map(|(index, tun)| Arc::new(Queue::new(tun, home(tunnel, index, workers))));
+        let queues: Queues = queues.collect();
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner).insert(tunnel, Arc::clone(&queues));
+        self.tell_all(|| Command::Attach { tunnel, queues: Arc::clone(&queues), offloads });
     }
 
-    /// Lets a tunnel's queue go; the device stays.
+    /// Lets a tunnel's queues go; the device stays.
     pub(crate) fn detach(&self, tunnel: TunnelId) {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = owners.len();
-        owners.retain(|(id, _)| *id != tunnel);
-        let known = owners.len() < before;
-        drop(owners);
-        if known {
+        if self.attached.lock().unwrap_or_else(PoisonError::into_inner).remove(&tunnel).is_some() {
             self.tell_all(|| Command::Detach { tunnel });
         }
     }
@@ -181,33 +174,45 @@ impl Devices {
     /// Lets idle workers take up the newest table, so that a retired one, and the keys in it, can go. To be
     /// called after publishing.
     pub(crate) fn nudge(&self) {
-        for link in self.links.iter() {
-            link.bell.ring();
+        for bell in &self.crew.bells {
+            bell.ring();
         }
     }
 
     /// Makes the first worker die.
     #[cfg(test)]
     pub(crate) fn kill_one(&self) {
-        if let Some(link) = self.links.first() {
-            link.tell(Command::Panic);
-        }
+        self.tell(0, Command::Panic);
+    }
+
+    /// Makes the reader of a tunnel's first queue, if it is `from`, give it to another.
+    #[cfg(test)]
+    pub(crate) fn give(&self, tunnel: TunnelId, from: usize, to: usize) {
+        self.tell(from, Command::Give { tunnel, to });
+    }
+
+    /// Octets read from each queue of a tunnel.
+    #[cfg(test)]
+    pub(crate) fn octets(&self, tunnel: TunnelId) -> Vec<u64> {
+        let attached = self.attached.lock().unwrap();
+        attached
+            .get(&tunnel)
+            .map_or_else(Vec::new, |queues| queues.iter().map(|queue| queue.octets()).collect())
     }
 
     fn tell_all(&self, command: impl Fn() -> Command) {
-        for link in self.links.iter() {
-            link.tell(command());
-        }
+        (0..self.commands.len()).for_each(|worker| self.tell(worker, command()));
     }
-}
 
-impl Link {
     /// Waits for room where the worker is behind; one that is dead has told so itself.
-    fn tell(&self, command: Command) {
+    fn tell(&self, worker: usize, command: Command) {
+        let (Some(commands), Some(bell)) = (self.commands.get(worker), self.crew.bells.get(worker)) else {
+            return;
+        };
         // Rung before as well: a full queue empties only when the worker hears of it.
-        self.bell.ring();
-        if self.commands.send(command).is_ok() {
-            self.bell.ring();
+        bell.ring();
+        if commands.send(command).is_ok() {
+            bell.ring();
         }
     }
 }

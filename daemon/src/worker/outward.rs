@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::datagram::SendArena;
-use kernel::tun::{READ_BUFFER, TunQueue};
+use kernel::tun::READ_BUFFER;
 use tunnel::{Drop, Drops, Egress, Handled, SendBatch, Table, Tick, TunnelId};
 
 use super::capture::{Captures, Direction};
 use super::counters::Loss;
 use super::port::{Ports, Up};
+use super::queue::Seat;
 use super::thread::DeviceMap;
 
 /// How long a send waits for room, once a batch: it moves the queue from our drops into the TUN's, and is
@@ -53,7 +54,7 @@ impl Outward {
         &mut self,
         tunnel: TunnelId,
         table: &Table,
-        queue: &TunQueue,
+        seat: &Seat,
         ports: &mut Ports,
         devices: &DeviceMap,
         captures: &mut Captures,
@@ -61,11 +62,12 @@ impl Outward {
         now: Tick,
     ) -> Read {
         for _ in 0..FRAMES {
-            let length = match queue.read(&mut self.frame) {
+            let length = match seat.queue.tun.read(&mut self.frame) {
                 Ok(Some(length)) => length,
                 Ok(None) => return Read::Dry,
                 Err(error) => return Read::Gone(error),
             };
+            seat.queue.count(length);
             let Some(frame) = self.frame.get(..length) else { continue };
             captures.frame(tunnel, Direction::Out, &[IoSlice::new(frame)], &up.counters);
             let Self { egress, batch, .. } = self;
@@ -101,11 +103,11 @@ impl Outward {
 
 /// Writes one frame to a tunnel's device, or counts why not.
 pub(super) fn write(devices: &DeviceMap, tunnel: TunnelId, frame: &[IoSlice<'_>], up: &mut Up) {
-    let Some(device) = devices.get(&tunnel) else {
+    let Some(queue) = devices.get(&tunnel).and_then(|device| device.writer(frame)) else {
         up.counters.count(Loss::NoDevice, 1);
         return;
     };
-    if let Err(error) = device.queue.writev(frame) {
+    if let Err(error) = queue.writev(frame) {
         up.counters.count(Loss::of_write(&error), 1);
     }
 }

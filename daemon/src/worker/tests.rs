@@ -51,7 +51,7 @@ fn now() -> Instant {
 }
 
 impl Side {
-    fn start(namespace: Namespace, own: Ends, peer: Ends, workers: usize) -> Self {
+    fn start(namespace: Namespace, own: Ends, peer: Ends, workers: usize, queues: usize) -> Self {
         let (sockets, publisher) =
             (namespace.run(|| sockets::open(workers, None).unwrap()).unwrap(), Publisher::default());
         let (shares, reader) = (sockets.workers, publisher.reader());
@@ -60,7 +60,7 @@ impl Side {
         let (host, mut done) = namespace.run(|| Host::start([].into(), workers.devices()).unwrap()).unwrap();
         host.command(Command::Device(
             TUNNEL,
-            Device::Open { name: "vti0".into(), addresses: vec![(own.inner.into(), 32)], mtu: 1400 },
+            Device::Open { name: "vti0".into(), addresses: vec![(own.inner.into(), 32)], mtu: 1400, queues },
         ));
         let index = loop {
             match done.blocking_recv() {
@@ -73,6 +73,7 @@ impl Side {
         let hop = Hop::Device { ifindex: index, gateway: None, source: Some(own.inner.into()) };
         let key = Key { table: 254, prefix };
         host.command(Command::Routes(vec![Change { key, metric: 20, op: Op::Add(hop) }]));
+        while !matches!(done.blocking_recv(), Some(Done::Routes(_)) | None) {}
         Self { namespace, workers, uplink, host, done, publisher, sender: sockets.sender, index }
     }
 
@@ -162,9 +163,13 @@ fn wire() -> (Namespace, Namespace) {
 }
 
 fn pair(udp: bool, workers: usize) -> (Side, Side) {
+    pair_of_queues(udp, workers, 1)
+}
+
+fn pair_of_queues(udp: bool, workers: usize, queues: usize) -> (Side, Side) {
     let (left, right) = wire();
-    let mut left = Side::start(left, LEFT, RIGHT, workers);
-    let mut right = Side::start(right, RIGHT, LEFT, workers);
+    let mut left = Side::start(left, LEFT, RIGHT, workers, queues);
+    let mut right = Side::start(right, RIGHT, LEFT, workers, queues);
     left.publish(LEFT, RIGHT, udp);
     right.publish(RIGHT, LEFT, udp);
     (left, right)
@@ -211,6 +216,75 @@ fn tcp_crosses_two_datapaths_as_protocol_50() {
 fn with_several_workers_whoever_receives_can_write_to_every_device() {
     let (left, right) = pair(true, 3);
     transfer(&left, &right, 4 << 20);
+    left.stop();
+    right.stop();
+}
+
+#[test]
+fn flows_spread_over_the_queues_of_one_device_and_each_keeps_its_order() {
+    let (left, right) = pair_of_queues(true, 3, 3);
+    let to = right.namespace.run(|| UdpSocket::bind((Ipv4Addr::from(RIGHT.inner), 9)).unwrap()).unwrap();
+    to.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    let bind = || UdpSocket::bind((Ipv4Addr::from(LEFT.inner), 0)).unwrap();
+    let flows: Vec<UdpSocket> = left.namespace.run(|| (0..12).map(|_| bind()).collect()).unwrap();
+    let mut next = std::collections::BTreeMap::new();
+    let mut before = vec![0; 3];
+    for number in 0..200_u32 {
+        if number == 100 {
+            before = left.workers.devices().octets(TUNNEL);
+        }
+        for flow in &flows {
+            flow.send_to(&number.to_be_bytes(), (Ipv4Addr::from(RIGHT.inner), 9)).unwrap();
+        }
+        for _ in &flows {
+            let mut got = [0; 4];
+            let (_, from) = to.recv_from(&mut got).unwrap();
+            let expected = next.entry(from.port()).or_insert(0);
+            assert_eq!(u32::from_be_bytes(got), *expected);
+            *expected += 1;
+            // What comes back makes the kernel choose the queue of the flow anew.
+            to.send_to(&got, from).unwrap();
+        }
+        for flow in &flows {
+            flow.recv(&mut [0; 4]).unwrap();
+        }
+    }
+    // By then the kernel has placed every flow where its answers were written.
+    let octets = left.workers.devices().octets(TUNNEL);
+    assert!(octets.iter().zip(&before).all(|(after, before)| after > before), "{before:?} {octets:?}");
+    transfer(&left, &right, 4 << 20);
+    left.stop();
+    right.stop();
+}
+
+#[test]
+fn a_queue_that_changes_its_reader_loses_and_reorders_nothing() {
+    const COUNT: u32 = 4000;
+    let (left, right) = pair(true, 2);
+    let to = right.namespace.run(|| UdpSocket::bind((Ipv4Addr::from(RIGHT.inner), 9)).unwrap()).unwrap();
+    to.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    let from = left.namespace.run(|| UdpSocket::bind((Ipv4Addr::from(LEFT.inner), 0)).unwrap()).unwrap();
+    let mut next = 0_u32;
+    for number in 0..COUNT {
+        from.send_to(&number.to_be_bytes(), (Ipv4Addr::from(RIGHT.inner), 9)).unwrap();
+        let (home, other) = (TUNNEL.0 as usize % 2, 1 - TUNNEL.0 as usize % 2);
+        match number % 40 {
+            10 => left.workers.devices().give(TUNNEL, home, other),
+            30 => left.workers.devices().give(TUNNEL, other, home),
+            // A socket holds a few hundred.
+            39 => {
+                while next <= number {
+                    let mut got = [0; 4];
+                    assert_eq!(to.recv(&mut got).unwrap(), 4);
+                    assert_eq!(u32::from_be_bytes(got), next);
+                    next += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(next, COUNT);
+    transfer(&left, &right, 1 << 20);
     left.stop();
     right.stop();
 }

@@ -8,19 +8,22 @@ use std::sync::mpsc::Receiver;
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
+use kernel::clock;
 use kernel::epoll::{Bell, Epoll, Interest, Ready};
-use kernel::tun::{Offloads, TunQueue};
+use kernel::tun::Offloads;
 use tokio::sync::mpsc::Sender;
 use tunnel::offload::coalesce::Joining;
 use tunnel::publish::Reader;
 use tunnel::{Tick, TunnelId};
 
 use super::Upward;
+use super::balance::{Balance, Load, Reading};
 use super::capture::Captures;
 use super::counters::Counters;
 use super::inward::Inward;
 use super::outward::{Outward, Read};
 use super::port::{Ports, Up};
+use super::queue::{Device, Queue, home};
 use crate::sockets::WorkerSockets;
 
 /// Rounds over what is ready before asking again what is, and what commands came.
@@ -29,14 +32,14 @@ const ROUNDS: usize = 8;
 const READY: usize = 64;
 
 const BELL: u64 = 0;
-/// Tokens of sockets count from here, those of devices are this bit and the tunnel's number.
+/// Tokens of sockets count from here; those of queues are this bit, the queue's number and the tunnel's.
 const SOCKETS: u64 = 1;
-const DEVICES: u64 = 1 << 32;
+const QUEUES: u64 = 1 << 63;
 
 /// What a worker is told.
 pub(super) enum Command {
-    /// A tunnel's queue: to write to and, for one worker, to read.
-    Attach { tunnel: TunnelId, queue: Arc<TunQueue>, offloads: Offloads, read: bool },
+    /// A tunnel's queues: to write to and, for one worker each, to read.
+    Attach { tunnel: TunnelId, queues: Arc<[Arc<Queue>]>, offloads: Offloads },
     /// Let it go.
     Detach { tunnel: TunnelId },
     /// Copy its packets.
@@ -46,13 +49,15 @@ pub(super) enum Command {
     /// Die of a fault, to see what becomes of the others.
     #[cfg(test)]
     Panic,
+    /// Let another read a tunnel's first queue, if this one reads it.
+    #[cfg(test)]
+    Give { tunnel: TunnelId, to: usize },
 }
 
-/// The device of one tunnel.
-pub(super) struct Device {
-    pub(super) queue: Arc<TunQueue>,
-    offloads: Offloads,
-    read: bool,
+/// What all workers share, each at its number.
+pub(super) struct Crew {
+    pub(super) bells: Vec<Bell>,
+    pub(super) loads: Vec<Load>,
 }
 
 /// Every tunnel's device.
@@ -61,14 +66,15 @@ pub(super) type DeviceMap = BTreeMap<TunnelId, Device>;
 /// What has something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
-    Device(TunnelId),
+    Queue(TunnelId, usize),
     Socket(usize),
 }
 
 /// One worker.
 pub(super) struct Worker {
+    number: usize,
+    crew: Arc<Crew>,
     epoll: Epoll,
-    bell: Arc<Bell>,
     inbox: Receiver<Command>,
     reader: Reader,
     origin: Instant,
@@ -79,27 +85,34 @@ pub(super) struct Worker {
     captures: Captures,
     up: Up,
     live: Vec<Source>,
+    balance: Balance,
 }
 
 impl Worker {
+    /// Worker `number` of the crew.
+    #[expect(clippy::too_many_arguments, reason = "the ends of everything that meets in a worker")]
     pub(super) fn new(
+        number: usize,
+        crew: Arc<Crew>,
         sockets: WorkerSockets,
         reader: Reader,
         origin: Instant,
         inbox: Receiver<Command>,
-        bell: Arc<Bell>,
         up: Sender<Upward>,
         counters: Arc<Counters>,
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
-        epoll.add(&*bell, BELL, Interest::READ)?;
+        if let Some(bell) = crew.bells.get(number) {
+            epoll.add(bell, BELL, Interest::READ)?;
+        }
         let ports = Ports::new(sockets);
         for (token, fd) in (SOCKETS..).zip(ports.heard()) {
             epoll.add(fd, token, Interest::READ)?;
         }
         Ok(Self {
+            number,
+            crew,
             epoll,
-            bell,
             inbox,
             reader,
             origin,
@@ -110,12 +123,13 @@ impl Worker {
             captures: Captures::default(),
             up: Up::new(up, counters),
             live: Vec::with_capacity(READY),
+            balance: Balance::default(),
         })
     }
 
     /// Starts the thread. However it ends, the control thread hears of it.
-    pub(super) fn spawn(mut self, number: usize) -> io::Result<JoinHandle<()>> {
-        let last_words = self.up.sender();
+    pub(super) fn spawn(mut self) -> io::Result<JoinHandle<()>> {
+        let (number, last_words) = (self.number, self.up.sender());
         Builder::new().name(format!("datapath-{number}")).spawn(move || {
             let why = match catch_unwind(AssertUnwindSafe(|| self.run())) {
                 Ok(Ok(())) => return,
@@ -148,7 +162,7 @@ impl Worker {
                         return false;
                     }
                 }
-                token if token >= DEVICES => live.push(Source::Device(TunnelId(token as u32))),
+                token if token >= QUEUES => live.push(queue_of(token)),
                 token => {
                     let port = (token - SOCKETS) as usize;
                     if one.error {
@@ -169,28 +183,85 @@ impl Worker {
             }
         }
         self.live = live;
+        self.rebalance(tick(self.origin));
         true
+    }
+
+    /// Once a window: may another worker read what is read here, or shall it have back what is its own?
+    fn rebalance(&mut self, now: Tick) {
+        if !self.balance.is_due(now) {
+            return;
+        }
+        let (number, workers) = (self.number, self.crew.loads.len());
+        let mut readings = Vec::new();
+        for (tunnel, device) in &mut self.devices {
+            for (index, seat) in device.seats.iter_mut().enumerate().filter(|(_, seat)| seat.waited) {
+                let (octets, home) = (seat.brought(), home(*tunnel, index, workers));
+                readings.push(Reading { queue: (*tunnel, index), octets, home });
+            }
+        }
+        let used = clock::thread_time();
+        let moved = self.balance.close(number, &self.crew.loads, now, used, &readings);
+        if let Some(((tunnel, index), to)) = moved {
+            self.give(tunnel, index, to);
+        }
+    }
+
+    /// Lets another worker read a queue. Everything read here was sent by now, so no flow sees its packets reordered.
+    fn give(&mut self, tunnel: TunnelId, index: usize, to: usize) {
+        let seat = self.devices.get_mut(&tunnel).and_then(|device| device.seats.get_mut(index));
+        let (Some(seat), Some(bell)) = (seat, self.crew.bells.get(to)) else { return };
+        if std::mem::take(&mut seat.waited) {
+            let _ = self.epoll.remove(&seat.queue.tun);
+            seat.queue.give_to(to);
+            bell.ring();
+        }
+    }
+
+    /// Waits for the queues that are this worker's to read and are not waited for yet.
+    fn take_up(&mut self) {
+        for (tunnel, device) in &mut self.devices {
+            for (index, seat) in device.seats.iter_mut().enumerate() {
+                if seat.waited || seat.queue.reader() != self.number {
+                    continue;
+                }
+                match self.epoll.add(&seat.queue.tun, token(*tunnel, index), Interest::READ) {
+                    Ok(()) => {
+                        seat.waited = true;
+                        seat.brought();
+                    }
+                    Err(error) => {
+                        tracing::error!(tunnel = tunnel.0, %error, "the tunnel's device cannot be waited for");
+                    }
+                }
+            }
+        }
     }
 
     /// One bounded piece of work; may there be more?
     fn step(&mut self, source: Source, now: Tick) -> bool {
         let table = self.reader.current();
         match source {
-            Source::Socket(port) => self.inward.receive(
-                port,
-                table,
-                &mut self.ports,
-                &self.devices,
-                &mut self.captures,
-                &mut self.up,
-                now,
-            ),
-            Source::Device(tunnel) => {
-                let Some(device) = self.devices.get(&tunnel) else { return false };
+            Source::Socket(port) => {
+                let (octets, more) = self.inward.receive(
+                    port,
+                    table,
+                    &mut self.ports,
+                    &self.devices,
+                    &mut self.captures,
+                    &mut self.up,
+                    now,
+                );
+                self.balance.received += octets;
+                more
+            }
+            Source::Queue(tunnel, index) => {
+                let seat = self.devices.get(&tunnel).and_then(|device| device.seats.get(index));
+                let Some(seat) = seat.filter(|seat| seat.waited) else { return false };
                 let read = self.outward.read(
                     tunnel,
                     table,
-                    &device.queue,
+                    seat,
                     &mut self.ports,
                     &self.devices,
                     &mut self.captures,
@@ -212,41 +283,40 @@ impl Worker {
 
     /// Carries out the commands that wait; `false` when one was to stop.
     fn obey(&mut self) -> bool {
-        self.bell.hush();
+        if let Some(bell) = self.crew.bells.get(self.number) {
+            bell.hush();
+        }
         // A retired table is let go even when no packet comes.
         self.reader.current();
         while let Ok(command) = self.inbox.try_recv() {
             match command {
-                Command::Attach { tunnel, queue, offloads, read } => {
-                    self.attach(tunnel, Device { queue, offloads, read });
+                Command::Attach { tunnel, queues, offloads } => {
+                    self.attach(tunnel, Device::new(&queues, offloads));
                 }
                 Command::Detach { tunnel } => self.detach(tunnel),
                 Command::Capture { tunnel, sink } => self.captures.add(tunnel, sink),
                 Command::Stop => return false,
                 #[cfg(test)]
                 Command::Panic => panic!("as a test asked"),
+                #[cfg(test)]
+                Command::Give { tunnel, to } => self.give(tunnel, 0, to),
             }
         }
+        self.take_up();
         true
     }
 
     fn attach(&mut self, tunnel: TunnelId, device: Device) {
         self.detach(tunnel);
-        if device.read {
-            let token = DEVICES | u64::from(tunnel.0);
-            if let Err(error) = self.epoll.add(&*device.queue, token, Interest::READ) {
-                tracing::error!(tunnel = tunnel.0, %error, "the tunnel's device cannot be waited for");
-            }
-        }
         self.devices.insert(tunnel, device);
         self.follow_offloads();
     }
 
     fn detach(&mut self, tunnel: TunnelId) {
         let Some(device) = self.devices.remove(&tunnel) else { return };
-        if device.read {
+        for seat in device.seats.iter().filter(|seat| seat.waited) {
             // A device that is gone may have left the set by itself.
-            let _ = self.epoll.remove(&*device.queue);
+            let _ = self.epoll.remove(&seat.queue.tun);
         }
         self.follow_offloads();
     }
@@ -262,4 +332,14 @@ impl Worker {
 
 fn tick(origin: Instant) -> Tick {
     Tick(u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A queue in epoll's words.
+fn token(tunnel: TunnelId, queue: usize) -> u64 {
+    QUEUES | (queue as u64) << 32 | u64::from(tunnel.0)
+}
+
+/// And back.
+fn queue_of(token: u64) -> Source {
+    Source::Queue(TunnelId(token as u32), ((token & !QUEUES) >> 32) as usize)
 }

@@ -41,7 +41,8 @@ fn a_path_to_the_peer_through_the_tunnel_is_seen() {
     let ifindex = world.sites[A].kernel.tun_of(tunnel).unwrap();
     let hop = Hop::Device { ifindex, gateway: None, source: None };
     world.sites[A].kernel.put_foreign(format!("{OUTER_B}/32").parse().unwrap(), 1, hop);
-    world.rekey(A, "t", false, true);
+    // An IKE request would name its uplink; ESP asks the kernel's routes.
+    world.flow(A, B, milliseconds(10));
     world.run_for(seconds(1));
 }
 

@@ -44,8 +44,8 @@ impl World {
     }
 
     pub(crate) fn ike_sas(&mut self, site: usize) -> Vec<IkeSa> {
-        let Answer::Ike(all) = self.ask(site, Request::Ike) else { panic!("no page") };
-        all
+        let Answer::Ike(page) = self.ask(site, Request::Ike) else { panic!("no page") };
+        page.sas
     }
 
     /// What a neighbour announced, with our verdict.

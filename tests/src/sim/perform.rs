@@ -131,6 +131,8 @@ impl World {
                 self.host(site, Command::Routes(changes));
             }
             Effect::Rules(rules) => self.host(site, Command::Rules(rules)),
+            // Every site of the simulation has one uplink.
+            Effect::Sources(sources) => assert!(sources.is_empty(), "{sources:?}"),
             Effect::ReadKernel => self.host(site, Command::Read),
             Effect::Mark(mark) => self.sites[site].mark = mark,
             Effect::Logging(log) => self.sites[site].log = Some(log),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use gateway::{Applied, Change, Device, Gateway, KernelView, Rules, TunnelId};
@@ -125,7 +126,7 @@ impl World {
         here.datapath = Datapath::new();
         here.stopped = false;
         (here.batches, here.host_queue, here.works) = (0, 0, 0);
-        here.gateway = Some(Gateway::new(plan, seed, now));
+        here.gateway = Some(Gateway::new(plan, seed, NonZeroU32::MIN, now));
         self.note(site, "started");
         self.turn(site);
     }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use bgp_rib::{Guard, LocRib, NeighborId};
+use bgp_rib::{Guard, LocRib, NeighborId, NextHops};
 use inet::Prefix;
 
 pub use command::Clear;
@@ -44,6 +44,7 @@ pub struct Speaker {
     jitter: Jitter,
     given_guard: Guard,
     guard: Guard,
+    next_hops: Option<NextHops>,
     originated: BTreeSet<Prefix>,
     loc: LocRib,
     effects: VecDeque<Effect>,
@@ -65,6 +66,7 @@ impl Speaker {
             jitter: Jitter::new(seed),
             given_guard: Guard::new(),
             guard: Guard::new(),
+            next_hops: None,
             originated: BTreeSet::new(),
             loc,
             effects: VecDeque::new(),
@@ -75,10 +77,10 @@ impl Speaker {
     }
 
     /// One to take this one's place, without neighbours too. It counts its connections on from here: what is still to
-    /// come of the old ones is not taken for the new ones'.
+    /// come of the old ones is not taken for the new ones'. What it knows of the host's routes holds on too.
     #[must_use]
     pub fn successor(&self, config: SpeakerConfig, seed: [u8; 32]) -> Self {
-        Self { next_conn: self.next_conn, ..Self::new(config, seed) }
+        Self { next_conn: self.next_conn, next_hops: self.next_hops.clone(), ..Self::new(config, seed) }
     }
 
     /// What it was told to be.

@@ -7,7 +7,6 @@ use bgp_wire::MessageType;
 
 use super::Speaker;
 use crate::event::{ConnId, Effect};
-use crate::open::Negotiated;
 
 impl Speaker {
     /// Begins a write on every connection that is free and has something to say. Routes are made into
@@ -38,7 +37,7 @@ impl Speaker {
     pub(super) fn written(&mut self, id: NeighborId, conn: ConnId, octets: usize, now: Instant) {
         let Some(neighbor) = self.neighbors.get_mut(&id) else { return };
         let Some(connection) = neighbor.connections.get_mut(&conn) else { return };
-        let send_hold = connection.negotiated().and_then(Negotiated::send_hold);
+        let send_hold = connection.negotiated().and_then(|negotiated| negotiated.send_hold);
         connection.last_write = now;
         connection.output.progress(octets, send_hold, now);
         self.touched.insert(id);

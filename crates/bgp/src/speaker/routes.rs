@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bgp_rib::{BestChange, ExportRules, Guard, ImportRules, InChange, LocRib, NeighborId, Own, Path};
+use bgp_rib::{
+    BestChange, ExportRules, Guard, ImportRules, InChange, LocRib, NeighborId, NextHops, Own, Path,
+};
 use bgp_wire::{Family, NextHop, Notification, PathAttributes, Update};
 use inet::Prefix;
 
 use super::Speaker;
+use crate::config::NeighborConfig;
 use crate::event::{Alarm, Event};
 use crate::neighbor::Neighbor;
 use crate::session::ExportCache;
@@ -34,6 +37,21 @@ impl Speaker {
     pub fn set_guard(&mut self, guard: Guard, now: Instant) {
         self.given_guard = guard;
         self.rebuild_guard(now);
+        self.settle(now);
+    }
+
+    /// The next hops this host has a way to; before the first call each is taken for resolvable. What neighbours without a
+    /// tunnel sent is judged anew if that changed; behind a tunnel the next hop is not asked for.
+    pub fn set_next_hops(&mut self, next_hops: NextHops, now: Instant) {
+        if self.next_hops.as_ref() == Some(&next_hops) {
+            return;
+        }
+        self.next_hops = Some(next_hops);
+        let plain = self.neighbors.iter().filter(|(_, neighbor)| neighbor.config.tunnel.is_none());
+        let ids: Vec<NeighborId> = plain.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.import_all(id, now);
+        }
         self.settle(now);
     }
 
@@ -81,6 +99,7 @@ impl Speaker {
             own_asns: &own_asns,
             local_address: local,
             router_id: self.config.router_id,
+            next_hops: next_hops(self.next_hops.as_ref(), &neighbor.config),
         };
         for reach in &update.reach {
             for prefix in &reach.prefixes {
@@ -108,6 +127,7 @@ impl Speaker {
             own_asns: &own_asns,
             local_address,
             router_id: self.config.router_id,
+            next_hops: next_hops(self.next_hops.as_ref(), &neighbor.config),
         };
         let judged = neighbor.adj_in.reevaluate(&rules);
         let changes: Vec<BestChange> = judged
@@ -225,6 +245,11 @@ impl Speaker {
         };
         self.event(Event::Alarm { neighbor: id, alarm });
     }
+}
+
+/// A tunnel's neighbour is reached through its tunnel, and so is everything it announces.
+fn next_hops<'a>(known: Option<&'a NextHops>, config: &NeighborConfig) -> Option<&'a NextHops> {
+    known.filter(|_| config.tunnel.is_none())
 }
 
 /// A route of ours before any neighbour's export made it its own.

@@ -10,7 +10,7 @@ use inet::Prefix;
 use super::Speaker;
 use crate::config::NeighborConfig;
 use crate::connection::Connection;
-use crate::event::ResetCause;
+use crate::event::{ConnId, ResetCause};
 use crate::neighbor::{Gate, Hold, Neighbor, State};
 use crate::open;
 use crate::view::{
@@ -47,7 +47,8 @@ impl Speaker {
     #[must_use]
     pub fn neighbor(&self, id: NeighborId) -> Option<NeighborView> {
         let neighbor = self.neighbors.get(&id)?;
-        let connection = foremost(neighbor);
+        let foremost = foremost(neighbor);
+        let connection = foremost.map(|(_, connection)| connection);
         let negotiated = connection.and_then(Connection::negotiated).cloned();
         let config = &neighbor.config;
         let last = neighbor.last_reset.as_ref();
@@ -57,6 +58,7 @@ impl Speaker {
             local_router_id: self.config.router_id,
             remote_router_id: negotiated.as_ref().map(|negotiated| negotiated.router_id),
             hostname: connection.and_then(hostname),
+            conn: foremost.map(|(conn, _)| conn),
             direction: connection.map(|connection| connection.direction),
             local: connection.map(|connection| connection.local),
             remote: connection.map(|connection| connection.remote),
@@ -68,7 +70,7 @@ impl Speaker {
             hold_at: connection.and_then(|connection| connection.hold_at),
             keepalive_at: connection.and_then(|connection| connection.output.keepalive_at),
             send_hold_at: connection.and_then(|connection| connection.output.send_hold_at),
-            send_hold: negotiated.as_ref().and_then(open::Negotiated::send_hold),
+            configured_send_hold: config.send_hold(config.hold_time),
             negotiated,
             retry_at: neighbor.retry_at,
             idle_until: neighbor.hold.and_then(Hold::until),
@@ -178,15 +180,16 @@ impl Speaker {
 }
 
 /// The connection that has come furthest.
-fn foremost(neighbor: &Neighbor) -> Option<&Connection> {
-    neighbor.connections.values().max_by_key(|connection| {
+fn foremost(neighbor: &Neighbor) -> Option<(ConnId, &Connection)> {
+    let all = neighbor.connections.iter().map(|(conn, connection)| (*conn, connection));
+    all.max_by_key(|(_, connection)| {
         (connection.is_established(), connection.output.keepalive_at.is_some(), connection.opened().is_some())
     })
 }
 
 fn summary(id: NeighborId, neighbor: &Neighbor) -> SummaryView {
     let config = &neighbor.config;
-    let connection = foremost(neighbor);
+    let connection = foremost(neighbor).map(|(_, connection)| connection);
     let out = neighbor.session.as_ref().map(|session| &session.out);
     let both = |count: &dyn Fn(Family) -> usize| Family::ALL.into_iter().map(count).sum::<usize>();
     SummaryView {

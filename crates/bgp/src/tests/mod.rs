@@ -1,6 +1,7 @@
 //! Two speakers against each other in virtual time.
 
 mod collision;
+mod endings;
 mod fsm;
 mod graceful;
 mod net;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bgp_rib::{Action, Excluded, Guard, Policy, PrefixList, Rule, Step, Verdict};
+use bgp_rib::{Action, Excluded, Guard, NextHops, Policy, PrefixList, Rule, Step, Verdict};
 use bgp_wire::Families;
 
 use super::net::{Net, PEER, announcement, configs, prefix};
@@ -260,4 +260,45 @@ fn a_changed_weight_moves_the_best_path_without_a_reset() {
     assert_eq!(change(&mut net, 0, |config| config.weight = 40_000), crate::Change::Absorb);
     assert_eq!(weight(&net), 40_000);
     assert_eq!(net.states(), [crate::State::Established; 2]);
+}
+
+/// What verdicts side 0 passed on what it was sent.
+fn verdicts(net: &Net) -> Vec<String> {
+    net.received(0).iter().map(|route| format!("{} {}", route.prefix, route.verdict)).collect()
+}
+
+#[test]
+fn a_route_whose_next_hop_the_host_has_no_way_to_is_not_eligible_until_it_has() {
+    let mut net = Net::established(configs());
+    net.originate(1, &["172.16.0.0/22"]);
+    net.run(SECOND);
+    assert_eq!(net.learned(0), ["172.16.0.0/22"], "before anything is known of the host's routes");
+    let ways = |text: &str| NextHops::reached_by([prefix(text)]);
+    net.speakers[0].set_next_hops(ways("192.168.0.0/16"), net.now);
+    net.run(SECOND);
+    assert!(net.learned(0).is_empty());
+    let unresolved =
+        "172.16.0.0/22 next hop 172.16.0.254 is not resolved: no single way outside the tunnels leads there";
+    assert_eq!(verdicts(&net), [unresolved]);
+    let view = net.speakers[0].prefix(prefix("172.16.0.0/22")).unwrap();
+    assert_eq!((view.row.paths.len(), view.refused.len()), (0, 1), "shown with its reason");
+    // What comes meanwhile is judged by the same.
+    net.originate(1, &["172.16.0.0/22", "10.0.0.0/8"]);
+    net.run(SECOND);
+    assert!(net.learned(0).is_empty());
+    net.speakers[0].set_next_hops(ways("172.16.0.0/12"), net.now);
+    net.run(SECOND);
+    assert_eq!(net.learned(0), ["10.0.0.0/8", "172.16.0.0/22"]);
+}
+
+#[test]
+fn behind_a_tunnel_the_next_hop_need_not_be_resolved_by_the_host() {
+    let mut both = configs();
+    both[0].tunnel = Some("azure".into());
+    let mut net = Net::new(both, 0);
+    net.speakers[0].set_next_hops(NextHops::default(), net.now);
+    net.speakers[0].transport_up(PEER, net.now);
+    net.originate(1, &["172.16.0.0/22"]);
+    net.run(SECOND * 10);
+    assert_eq!(net.learned(0), ["172.16.0.0/22"]);
 }

@@ -49,7 +49,7 @@ fn neighbors_question(page: &ShowNeighbors) -> Request {
 fn print(answer: Answer, as_json: bool, out: &mut impl Write) -> Result<(), CommandError> {
     match answer {
         Answer::Status(view) => either(as_json, &view, render::status, out),
-        Answer::Ike(view) => either(as_json, &view, |v| render::ike(v), out),
+        Answer::Ike(view) => either(as_json, &view, render::ike, out),
         Answer::Ipsec(view) => either(as_json, &view, |v| render::ipsec(v), out),
         Answer::Interfaces(view) => either(as_json, &view, render::interfaces, out),
         Answer::Routes(view) => either(as_json, &view, render::routes, out),

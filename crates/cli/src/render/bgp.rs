@@ -1,5 +1,6 @@
 //! `show bgp summary` and `show bgp neighbors`, laid out as routers lay them out.
 
+use control::utc;
 use control::view::{BgpFamily, BgpNeighbor, BgpRestart, BgpSummary, BgpSummaryRow, BgpTimer, NamedCount};
 
 use super::table::{Table, age, maybe_age, octets, or_dash, sanitised};
@@ -119,6 +120,9 @@ fn identity(n: &BgpNeighbor) -> String {
         state_or_count(s),
         age(s.peer_uptime)
     ));
+    if let Some(since) = s.peer_uptime_established_epoch {
+        out.push_str(&format!("  Established since {}\n", utc(since)));
+    }
     if let Some(reason) = &s.reason {
         out.push_str(&format!("  Because: {}\n", sanitised(reason)));
     }
@@ -271,14 +275,15 @@ fn connection(n: &BgpNeighbor) -> String {
         "  Connections established {}, dropped {}\n  Last reset {}, due to {}\n",
         s.connections_established,
         s.connections_dropped,
-        n.last_reset.map_or_else(|| "never".to_owned(), |ago| format!("{} ago", age(ago))),
+        n.last_reset
+            .map_or_else(|| "never".to_owned(), |ago| format!("{} ago{}", age(ago), at(n.last_reset_epoch))),
         n.last_reset_due_to.as_deref().map_or_else(|| "-".to_owned(), sanitised),
     );
     if let Some(code) = &n.last_error_code_subcode {
         out.push_str(&format!("  Last NOTIFICATION {code}\n"));
     }
     out.push_str(&format!(
-        "  Local host {}, foreign host {}, next hop {}\n  BGP connection: {}, {} hops, opened by {}{}, TCP MSS {}, MD5 {}\n",
+        "  Local host {}, foreign host {}, next hop {}\n  BGP connection: {}, {} hops, opened by {}{}, MD5 {}\n  TCP MSS {}, in use {}, estimated round-trip time {}\n",
         n.host_local.as_deref().unwrap_or("-"),
         n.host_foreign.as_deref().unwrap_or("-"),
         n.nexthop.as_deref().unwrap_or("-"),
@@ -286,13 +291,25 @@ fn connection(n: &BgpNeighbor) -> String {
         n.multihop,
         n.connected_by.as_deref().unwrap_or("-"),
         if n.passive { " (passive)" } else { "" },
-        n.tcp_mss_configured.map_or_else(|| "by the kernel".to_owned(), |mss| mss.to_string()),
-        if n.authentication_enabled { "yes" } else { "no" }
+        if n.authentication_enabled { "yes" } else { "no" },
+        n.tcp_mss_configured.map_or_else(|| "by the kernel".to_owned(), |mss| format!("configured {mss}")),
+        n.tcp_mss_synced.map_or_else(|| "-".to_owned(), |mss| mss.to_string()),
+        n.estimated_rtt_in_usecs.map_or_else(|| "-".to_owned(), milliseconds),
     ));
     if let Some(retry) = n.connect_retry_in {
         out.push_str(&format!("  Next connect in {}\n", age(retry)));
     }
     out
+}
+
+/// A time of day in brackets, where it is known.
+fn at(epoch: Option<u64>) -> String {
+    epoch.map_or_else(String::new, |epoch| format!(" ({})", utc(epoch)))
+}
+
+/// Microseconds as milliseconds: on a LAN whole ones would all be 0.
+fn milliseconds(microseconds: u64) -> String {
+    format!("{}.{:03} ms", microseconds / 1000, microseconds % 1000)
 }
 
 #[cfg(test)]

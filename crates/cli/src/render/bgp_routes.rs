@@ -88,7 +88,7 @@ fn path_detail(path: &BgpPath) -> String {
         flags.push("in the kernel");
     }
     format!(
-        "  {}\n    {} from {} {} ({})\n      origin {origin}{med}, localpref {}, weight {}, {} ({})\n{}      last update {} ago\n",
+        "  {}\n    {} from {} {} ({})\n      origin {origin}{med}, localpref {}, weight {}, {} ({})\n{}      last update {} ago{}\n",
         if path.kind == "local" { "Local" } else { &path.aspath },
         path.nexthop,
         path.peer,
@@ -99,7 +99,8 @@ fn path_detail(path: &BgpPath) -> String {
         flags.join(", "),
         path.reason,
         extras(path),
-        age(path.age)
+        age(path.age),
+        path.last_update.as_ref().map_or_else(String::new, |at| format!(" ({})", at.string)),
     )
 }
 

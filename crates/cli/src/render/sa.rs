@@ -1,14 +1,32 @@
 //! `show ike` and `show ipsec`.
 
-use control::view::{ChildSa, Direction, IkeSa};
+use control::view::{ChildSa, Direction, Ike, IkeSa};
 
 use super::table::{age, maybe_age, octets};
 
-pub(crate) fn ike(view: &[IkeSa]) -> String {
-    if view.is_empty() {
-        return "no IKE SA\n".to_owned();
+pub(crate) fn ike(view: &Ike) -> String {
+    let sas = if view.sas.is_empty() {
+        "no IKE SA\n".to_owned()
+    } else {
+        view.sas.iter().map(one_ike).collect::<Vec<_>>().join("\n")
+    };
+    sas + &totals(view)
+}
+
+/// What the engine counted; a name that never was is left out here, and stands in the JSON as 0.
+fn totals(view: &Ike) -> String {
+    let mut out = format!(
+        "\nHalf-open {} (cookies from {}, at most {}, of one address {})\nCounted since the start:\n",
+        view.half_open, view.cookie_from, view.half_open_max, view.half_open_per_address
+    );
+    let counted: Vec<_> = view.counters.iter().filter(|counter| counter.count > 0).collect();
+    for counter in &counted {
+        out.push_str(&format!("  {:<22}{}\n", counter.name, counter.count));
     }
-    view.iter().map(one_ike).collect::<Vec<_>>().join("\n")
+    if counted.is_empty() {
+        out.push_str("  nothing\n");
+    }
+    out
 }
 
 fn one_ike(sa: &IkeSa) -> String {
@@ -92,10 +110,21 @@ fn direction(name: &str, direction: &Direction) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use control::view::NamedCount;
 
     #[test]
     fn an_empty_page_says_so() {
-        assert_eq!((ike(&[]), ipsec(&[])), ("no IKE SA\n".to_owned(), "no CHILD SA\n".to_owned()));
+        assert!(ike(&Ike::default()).starts_with("no IKE SA\n"));
+        assert_eq!(ipsec(&[]), "no CHILD SA\n");
+    }
+
+    #[test]
+    fn what_the_engine_counted_stands_below_its_sas_and_what_never_was_does_not() {
+        let counter = |name: &str, count| NamedCount { name: name.into(), count };
+        let counters = vec![counter("cookie-sent", 7), counter("half-open-refused", 0)];
+        let text = ike(&Ike { half_open: 31, cookie_from: 30, counters, ..Ike::default() });
+        assert!(text.contains("Half-open 31 (cookies from 30"), "{text}");
+        assert!(text.contains("cookie-sent           7\n") && !text.contains("refused"), "{text}");
     }
 
     #[test]

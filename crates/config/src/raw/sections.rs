@@ -131,6 +131,7 @@ section! {
         source: OneOrMany<IpAddr>,
         mtu: Automatic<576, 65_535>,
         mss: Automatic<500, 65_495>,
+        queues: Within<1, 16>,
         routes: Many<Prefix>,
     } reserved ["vrf"]
 }
@@ -158,6 +159,7 @@ section! {
         multihop: Within<1, 255>,
         hold_time: Duration,
         keepalive: Duration,
+        send_hold_time: Duration,
         passive: bool,
         password: RawSecret,
         families: Many<FamilyName>,

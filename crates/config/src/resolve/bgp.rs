@@ -124,6 +124,7 @@ impl Resolver<'_> {
         (session.import, session.export) = (import, export);
         let profile = tunnel.map(|tunnel| tunnel.profile).unwrap_or_default();
         self.session_times(&mut session, raw, profile);
+        self.send_hold_time(&mut session, raw);
         self.session_limits(&mut session, raw, profile);
         let interface = tunnel.map(|tunnel| &tunnel.interface);
         session.source = self.session_source(raw, address, interface);
@@ -226,6 +227,20 @@ impl Resolver<'_> {
         if let Some(written) = raw.keepalive.as_ref().filter(|_| session.keepalive >= session.hold_time) {
             let words = format!(
                 "the peer gives up after {} s without a message: keepalive must be shorter, a third of it is usual",
+                session.hold_time
+            );
+            self.faults.contradiction(&written.at, words);
+        }
+    }
+
+    /// RFC 9687 section 4.4: longer than the hold time, which ends a session whose peer is silent as well.
+    fn send_hold_time(&mut self, session: &mut NeighborConfig, raw: &RawNeighbor) {
+        let Some(written) = &raw.send_hold_time else { return };
+        let seconds = self.whole_seconds(written, 4, "send hold time");
+        session.send_hold_time = Some(seconds);
+        if seconds <= session.hold_time {
+            let words = format!(
+                "the hold time is {} s: the send hold time must be longer (RFC 9687 section 4.4)",
                 session.hold_time
             );
             self.faults.contradiction(&written.at, words);

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use bgp::NeighborConfig;
 use bgp_rib::{Action, Policy, Ruling, martian};
-use ike::Identity;
 use inet::{AddressRange, Prefix, Selector};
 
+use super::duplicates;
 use crate::error::{At, Fault, Faults};
 use crate::plan::{Gateway, Local, Mtu, Remote, RemoteEnd, Start, Tunnel};
 use crate::raw::{Many, RawEsp, RawInterface, RawNeighbor, RawTunnel, Root, Written};
@@ -26,9 +26,9 @@ pub(super) fn run(root: &Root, gateway: &Gateway, faults: &mut Faults) {
         check_interface(raw, tunnel, &outer, faults);
         check_profile(raw, tunnel, faults);
     }
-    check_duplicate_devices(root, gateway, faults);
-    check_duplicate_peers(root, gateway, faults);
-    check_duplicate_routes(root, gateway, faults);
+    duplicates::devices(root, gateway, faults);
+    duplicates::peers(root, gateway, faults);
+    duplicates::routes(root, gateway, faults);
     check_neighbors(root, gateway, &outer, faults);
     check_networks(root, gateway, &outer, faults);
     check_lists(root, gateway, &outer, faults);
@@ -53,7 +53,7 @@ fn outer_addresses(gateway: &Gateway) -> Outer {
     outer
 }
 
-fn tunnels<'a>(
+pub(super) fn tunnels<'a>(
     root: &'a Root,
     gateway: &'a Gateway,
 ) -> impl Iterator<Item = (&'a Written<RawTunnel>, &'a Tunnel)> {
@@ -71,7 +71,7 @@ fn neighbors<'a>(
         .filter_map(|(name, raw)| Some((raw, &gateway.bgp.as_ref()?.neighbors.get(name.as_str())?.session)))
 }
 
-fn interface_of(raw: &Written<RawTunnel>) -> Option<&RawInterface> {
+pub(super) fn interface_of(raw: &Written<RawTunnel>) -> Option<&RawInterface> {
     raw.value.interface.as_ref().map(|written| &written.value)
 }
 
@@ -79,12 +79,12 @@ fn esp_of(raw: &Written<RawTunnel>) -> Option<&RawEsp> {
     raw.value.esp.as_ref().map(|written| &written.value)
 }
 
-fn items<T>(written: Option<&Written<Many<T>>>) -> &[Written<T>] {
+pub(super) fn items<T>(written: Option<&Written<Many<T>>>) -> &[Written<T>] {
     written.map_or(&[], |written| written.value.items.as_slice())
 }
 
 /// The place of a key if it was written, else of what holds it.
-fn place<'a, T>(written: Option<&'a Written<T>>, or: &'a At) -> &'a At {
+pub(super) fn place<'a, T>(written: Option<&'a Written<T>>, or: &'a At) -> &'a At {
     written.map_or(or, |written| &written.at)
 }
 
@@ -214,78 +214,6 @@ fn check_profile(raw: &Written<RawTunnel>, tunnel: &Tunnel, faults: &mut Faults)
     }
     if let Some(why) = profile.psk_limit(&tunnel.psk_local) {
         faults.doubt(place(raw.value.psk.as_ref(), &raw.at), why);
-    }
-}
-
-fn check_duplicate_devices(root: &Root, gateway: &Gateway, faults: &mut Faults) {
-    let mut names: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut addresses: BTreeMap<IpAddr, String> = BTreeMap::new();
-    for (raw, tunnel) in tunnels(root, gateway) {
-        let at = place(interface_of(raw).and_then(|interface| interface.name.as_ref()), &raw.at);
-        let name = tunnel.interface.name.as_str();
-        if let Some(first) = names.insert(name, &raw.at.key) {
-            let fault =
-                Fault::Duplicate { what: format!("interface name '{name}'"), other: first.to_owned() };
-            faults.error(at, fault);
-        }
-        for own in items(interface_of(raw).and_then(|interface| interface.addresses.as_ref())) {
-            if let Some(first) = addresses.insert(own.value.address, own.at.key.clone()) {
-                let fault = Fault::Duplicate { what: format!("address {}", own.value.address), other: first };
-                faults.error(&own.at, fault);
-            }
-        }
-    }
-}
-
-/// Two tunnels that no message could tell apart.
-fn check_duplicate_peers(root: &Root, gateway: &Gateway, faults: &mut Faults) {
-    let all: Vec<_> = tunnels(root, gateway).collect();
-    for (index, (raw, tunnel)) in all.iter().enumerate() {
-        let twin = all.iter().take(index).find(|(_, other)| is_same_peer(tunnel, other));
-        if let Some((first, _)) = twin {
-            let fault = Fault::Duplicate {
-                what: "the peer, by addresses and identities,".to_owned(),
-                other: first.at.key.clone(),
-            };
-            faults.error(place(raw.value.remote.as_ref(), &raw.at), fault);
-        }
-    }
-}
-
-fn is_same_peer(a: &Tunnel, b: &Tunnel) -> bool {
-    let same_remote = match (&a.remote, &b.remote) {
-        (Remote::Any, Remote::Any) => true,
-        (Remote::Ends(a), Remote::Ends(b)) => a.iter().any(|end| b.contains(end)),
-        // One is known by its address first, and by its identity where that is written.
-        (Remote::Any, Remote::Ends(_)) | (Remote::Ends(_), Remote::Any) => false,
-    };
-    let same_local = match (&a.local, &b.local) {
-        (Local::Ends(a), Local::Ends(b)) => a.iter().any(|end| b.contains(end)),
-        (Local::Any, Local::Any | Local::Ends(_)) | (Local::Ends(_), Local::Any) => true,
-    };
-    same_remote
-        && same_local
-        && same_id(a.remote_id.as_ref(), b.remote_id.as_ref())
-        && same_id(a.local_id.as_ref(), b.local_id.as_ref())
-}
-
-fn same_id(a: Option<&Identity>, b: Option<&Identity>) -> bool {
-    match (a, b) {
-        (Some(a), Some(b)) => a.matches(b),
-        (None, None) => true,
-        (Some(_), None) | (None, Some(_)) => false,
-    }
-}
-
-fn check_duplicate_routes(root: &Root, gateway: &Gateway, faults: &mut Faults) {
-    let mut seen: BTreeMap<Prefix, String> = BTreeMap::new();
-    for (raw, _) in tunnels(root, gateway) {
-        for route in items(interface_of(raw).and_then(|interface| interface.routes.as_ref())) {
-            if let Some(first) = seen.insert(route.value, route.at.key.clone()) {
-                let fault = Fault::Duplicate { what: format!("route {}", route.value), other: first };
-                faults.error(&route.at, fault);
-            }
-        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod bgp;
 mod checks;
+mod duplicates;
+mod interface;
 mod secrets;
 mod tunnel;
 

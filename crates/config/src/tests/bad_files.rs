@@ -344,6 +344,14 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
          shorter, a third of it is usual",
         ],
     ),
+    (
+        "\"180s\"",
+        "\"180s\"\nsend_hold_time = \"180s\"",
+        &[
+            "57:18: bgp.neighbor.azure.send_hold_time: the hold time is 180 s: the send hold time must be longer \
+         (RFC 9687 section 4.4)",
+        ],
+    ),
     ("\"180s\"", "\"2500ms\"", &["56:18: bgp.neighbor.azure.hold_time: a hold time is whole seconds"]),
     (
         "max_prefix     = 4000",

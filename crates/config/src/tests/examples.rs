@@ -207,6 +207,7 @@ max_prefix_restart = "30s"
 asn = 4200000001
 tunnel = "branch"
 hold_time = "30s"
+send_hold_time = "1m"
 families = ["ipv4", "ipv6"]
 next_hop = "2001:db8:ffff::3"
 passive = true
@@ -255,9 +256,11 @@ fn every_form_of_every_key_is_read() {
         (30, 10),
         "a third, since the file shortens the one"
     );
+    assert_eq!(hub.session.send_hold_time, Some(60));
     assert!(hub.session.passive && hub.password.is_some());
     let lan = &bgp.neighbors["lan"].session;
     assert_eq!((lan.tunnel.as_deref(), lan.source, lan.hold_time), (None, None, 90));
     assert!(plan.to_string().contains("[bgp.neighbor.\"10.255.0.1\"]"));
+    assert!(plan.to_string().contains("send_hold_time = \"60s\""));
     assert!(!plan.to_string().contains("theirs") && !plan.to_string().contains("md5"));
 }

@@ -89,6 +89,8 @@ pub struct BgpSummaryRow {
     pub peer_uptime: u64,
     /// The same in milliseconds.
     pub peer_uptime_msec: u64,
+    /// When the session came up, in seconds since 1970; `None` for one that is not established.
+    pub peer_uptime_established_epoch: Option<u64>,
     /// Prefixes held from it.
     pub pfx_rcd: usize,
     /// Prefixes announced to it.
@@ -181,6 +183,8 @@ pub struct BgpNeighbor {
     pub eor_sent: Vec<String>,
     /// Seconds since the last session ended.
     pub last_reset: Option<u64>,
+    /// When that was, in seconds since 1970.
+    pub last_reset_epoch: Option<u64>,
     /// Why it ended.
     pub last_reset_due_to: Option<String>,
     /// Code and subcode of the NOTIFICATION, as four hex digits.
@@ -197,6 +201,13 @@ pub struct BgpNeighbor {
     pub connected_by: Option<String>,
     /// The segment size asked for; `None`: the kernel's choice.
     pub tcp_mss_configured: Option<u16>,
+    /// The segment size in use, in octets of payload, as the kernel has it: what both ends and the path take, less the
+    /// options of every segment.
+    pub tcp_mss_synced: Option<u16>,
+    /// The kernel's smoothed round-trip time, in whole milliseconds.
+    pub estimated_rtt_in_msecs: Option<u64>,
+    /// The same in microseconds.
+    pub estimated_rtt_in_usecs: Option<u64>,
     /// Seconds until the next attempt to connect.
     pub connect_retry_in: Option<u64>,
     /// Connections of its refused while none was wanted.

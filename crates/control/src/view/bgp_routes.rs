@@ -93,6 +93,17 @@ pub struct BgpPath {
     pub fib_installed: bool,
     /// Seconds since it came.
     pub age: u64,
+    /// When it came.
+    pub last_update: Option<BgpMoment>,
+}
+
+/// A time of day.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BgpMoment {
+    /// Seconds since 1970, UTC.
+    pub epoch: u64,
+    /// The same as `2026-01-31T23:59:59Z`.
+    pub string: String,
 }
 
 /// One segment of an AS path.

@@ -2,6 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::NamedCount;
+
+/// The page: the SAs, and what the engine counted over all of them and of strangers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ike {
+    /// The IKE SAs.
+    pub sas: Vec<IkeSa>,
+    /// Requests of strangers being answered that have not authenticated.
+    pub half_open: usize,
+    /// From so many half-open on, cookies are demanded (RFC 7296 section 2.6).
+    pub cookie_from: usize,
+    /// At most so many are half-open; others are refused.
+    pub half_open_max: usize,
+    /// At most so many of one address.
+    pub half_open_per_address: usize,
+    /// Everything counted since the start, by name: each has one of its own, also when it is 0.
+    pub counters: Vec<NamedCount>,
+}
+
 /// One IKE SA.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct IkeSa {

@@ -12,8 +12,8 @@ pub use bgp::{
     BgpCapability, BgpDecision, BgpFamily, BgpMalformed, BgpNeighbor, BgpPrefixStats, BgpRestart, BgpSummary,
     BgpSummaryRow, BgpTimer, MessageCount,
 };
-pub use bgp_routes::{BgpPath, BgpPrefix, BgpReceived, BgpRoutes, BgpSegment, BgpTable};
-pub use ike::IkeSa;
+pub use bgp_routes::{BgpMoment, BgpPath, BgpPrefix, BgpReceived, BgpRoutes, BgpSegment, BgpTable};
+pub use ike::{Ike, IkeSa};
 pub use interfaces::{Interface, Interfaces, NamedCount, Offload, Socket};
 pub use ipsec::{ChildSa, Direction, Nat};
 pub use routes::{Route, Routes};

@@ -7,9 +7,11 @@
 //! | file | subject |
 //! | --- | --- |
 //! | [`mod@self`] | the words: places, hops, changes, wishes |
+//! | `wishes` | who wants what |
 //! | `table` | the table: wishes, what the kernel holds, the difference |
 
 mod table;
+mod wishes;
 
 use std::net::IpAddr;
 
@@ -56,6 +58,10 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
+    /// All of them, in their order.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Peer, Self::Neighbor, Self::Static, Self::Bgp, Self::Unreachable, Self::Stale];
+
     /// As `show routes` prints it.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::wishes::Wishes;
 use super::{Applied, Change, Hop, Key, Op, Origin, Place, Wish};
 
 /// Routes in one batch: keeps a batch's answer within milliseconds.
@@ -36,7 +37,7 @@ struct Refused {
 #[derive(Debug)]
 pub(crate) struct Fib {
     metric: u32,
-    wishes: BTreeMap<Key, BTreeMap<Origin, Wish>>,
+    wishes: Wishes,
     kernel: BTreeMap<Place, State>,
     dirty: BTreeSet<Place>,
     in_flight: Vec<Change>,
@@ -65,7 +66,7 @@ impl Fib {
     pub(crate) fn new(metric: u32) -> Self {
         Self {
             metric,
-            wishes: BTreeMap::new(),
+            wishes: Wishes::default(),
             kernel: BTreeMap::new(),
             dirty: BTreeSet::new(),
             in_flight: Vec::new(),
@@ -75,32 +76,22 @@ impl Fib {
 
     /// States a wish; the same again changes nothing.
     pub(crate) fn want(&mut self, key: Key, origin: Origin, wish: Wish) {
-        let slot = self.wishes.entry(key).or_default();
-        if slot.get(&origin) != Some(&wish) {
-            slot.insert(origin, wish);
+        if self.wishes.insert(key, origin, wish) {
             self.dirty.insert(Place { key, metric: self.metric });
         }
     }
 
     /// Takes it back.
     pub(crate) fn forget(&mut self, key: Key, origin: Origin) {
-        let Some(slot) = self.wishes.get_mut(&key) else { return };
-        if slot.remove(&origin).is_some() {
+        if self.wishes.remove(&key, origin) {
             self.dirty.insert(Place { key, metric: self.metric });
-        }
-        if slot.is_empty() {
-            self.wishes.remove(&key);
         }
     }
 
     /// Takes back every wish of `origin` that `which` picks.
     pub(crate) fn forget_where(&mut self, origin: Origin, which: impl Fn(&Key, &Wish) -> bool) {
-        let keys: Vec<Key> = self
-            .wishes
-            .iter()
-            .filter(|(key, slot)| slot.get(&origin).is_some_and(|wish| which(key, wish)))
-            .map(|(key, _)| *key)
-            .collect();
+        let picked = self.wishes(origin).filter(|(key, wish)| which(key, wish));
+        let keys: Vec<Key> = picked.map(|(key, _)| *key).collect();
         for key in keys {
             self.forget(key, origin);
         }
@@ -111,7 +102,7 @@ impl Fib {
         if metric != self.metric {
             self.dirty.extend(self.kernel.keys());
             self.metric = metric;
-            self.dirty.extend(self.wishes.keys().map(|key| Place { key: *key, metric }));
+            self.dirty.extend(self.wishes.keys().into_iter().map(|key| Place { key, metric }));
             self.moving = true;
         }
     }
@@ -148,7 +139,12 @@ impl Fib {
 
     /// The wishes of one origin.
     pub(crate) fn wishes(&self, origin: Origin) -> impl Iterator<Item = (&Key, &Wish)> {
-        self.wishes.iter().filter_map(move |(key, slot)| slot.get(&origin).map(|wish| (key, wish)))
+        self.wishes.of(origin)
+    }
+
+    /// The wish of one origin for one place.
+    pub(crate) fn wish(&self, key: &Key, origin: Origin) -> Option<&Wish> {
+        self.wishes.get(key, origin)
     }
 
     /// What the kernel holds of ours, read anew: whatever differs is put right by the next batch.
@@ -326,21 +322,21 @@ impl Fib {
 
     /// Everything wished, for `show routes`.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.wishes.keys().filter_map(|key| {
-            let (origin, wish) = self.effective(key)?;
-            let held = self.kernel.get(&Place { key: *key, metric: self.metric });
+        self.wishes.keys().into_iter().filter_map(|key| {
+            let (origin, wish) = self.effective(&key)?;
+            let held = self.kernel.get(&Place { key, metric: self.metric });
             let refused = held.and_then(|held| held.refused.as_ref());
             let (state, why) = match (held.and_then(|held| held.installed), refused) {
                 (Some(hop), _) if hop == wish.hop => ("installed", None),
                 (_, Some(refused)) if refused.target == Some(wish.hop) => ("failed", Some(&*refused.why)),
                 (_, _) => ("pending", None),
             };
-            Some(Row { key: *key, origin, wish, state, why })
+            Some(Row { key, origin, wish, state, why })
         })
     }
 
     fn effective(&self, key: &Key) -> Option<(Origin, &Wish)> {
-        self.wishes.get(key)?.iter().next().map(|(origin, wish)| (*origin, wish))
+        self.wishes.first(key)
     }
 }
 

@@ -107,7 +107,7 @@ impl Gateway {
         }
         tunnel.resolved.insert(tunnel.looked_up.clone(), distinct.clone());
         self.set_connection(id, now);
-        self.want_peer_routes();
+        self.want_peer_routes_of(id);
         self.set_guard(now);
         let usable: Vec<IpAddr> =
             distinct.iter().copied().filter(|address| self.locals_for(id, *address).is_ok()).collect();
@@ -128,11 +128,16 @@ impl Gateway {
     /// Hands an address to the IKE engine; `round` says which of our own addresses it is tried from.
     fn call(&mut self, id: TunnelId, remote: IpAddr, round: usize, attempt: u32, now: Instant) {
         let local = self.locals_for(id, remote).map(|all| all.get(round % all.len().max(1)).copied());
+        if let Ok(Some(local)) = local {
+            self.note_uplink(local, remote);
+        }
         let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
         let conn = tunnel.conn();
         match local {
             Ok(Some(local)) => {
                 tunnel.dial = Dial::Dialing { attempt };
+                tunnel.local = Some(local);
+                self.want_peer_routes_of(id);
                 self.ike.handle_command(Command::Initiate { conn, path: Path::ike(local, remote) }, now);
                 self.tell(id, format!("dialling {remote} from {local}: IKE_SA_INIT"), Level::Info);
             }
@@ -149,22 +154,27 @@ impl Gateway {
     /// Our outer addresses towards `remote` that are to be had now, in the file's order; without any in the file, the
     /// one the underlay would take. Never empty; the error says in words what is missing.
     fn locals_for(&self, id: TunnelId, remote: IpAddr) -> Result<Vec<IpAddr>, String> {
-        let path = self.underlay.path_to(remote, &self.tunnel_ifindexes());
+        let tunnels = self.tunnel_ifindexes();
+        let path = self.underlay.path_to(remote, &tunnels);
         let path = path.ok_or_else(|| format!("no path to {remote} outside the tunnels"))?;
-        let local = self.tunnels.get(&id).map_or(&Local::Any, |tunnel| &tunnel.plan.local);
-        let usable = |local: &LocalEnd| match local {
+        let Some(tunnel) = self.tunnels.get(&id) else { return Ok(Vec::new()) };
+        let held = |local: &LocalEnd| match local {
             LocalEnd::Address(address) => (address.is_ipv4() == remote.is_ipv4()
                 && self.underlay.is_local(*address))
             .then_some(*address),
             LocalEnd::Interface(name) => self.underlay.address_of(name, remote.is_ipv4()),
         };
-        let found: Vec<IpAddr> = match local {
+        let leads = |local: &IpAddr| self.path_of(tunnel, remote, Some(*local), &tunnels).is_some();
+        let usable = |local: &LocalEnd| held(local).filter(leads);
+        let found: Vec<IpAddr> = match &tunnel.plan.local {
             Local::Any => path.source.into_iter().collect(),
             Local::Ends(ends) => ends.iter().filter_map(usable).collect(),
         };
         if found.is_empty() {
             let family = if remote.is_ipv4() { "IPv4" } else { "IPv6" };
-            return Err(format!("no path to {remote}: `local` gives no {family} address that this host has"));
+            return Err(format!(
+                "no path to {remote}: `local` gives no {family} address that this host has on a link that is up"
+            ));
         }
         Ok(found)
     }
@@ -216,9 +226,12 @@ impl Gateway {
         self.ike.ike_status(ConnId(id.0)).iter().any(|sa| live(sa.state))
     }
 
-    /// An established tunnel is gone: those that initiate come back at once.
+    /// An established tunnel is gone: those that initiate come back at once, and begin with the first of their lists.
     pub(crate) fn redial(&mut self, id: TunnelId, why: Why, now: Instant) {
         self.back_off(id, why, 0, now);
+        if let Some(Tunnel { dial: Dial::BackOff { attempt, .. }, .. }) = self.tunnels.get_mut(&id) {
+            *attempt = 0;
+        }
     }
 
     /// The same at once, whoever dials otherwise.

@@ -26,7 +26,7 @@ impl Gateway {
                     tunnel.peer = Some(up.path.remote.ip());
                     tunnel.local = Some(up.path.local.ip());
                 }
-                self.want_peer_routes();
+                self.want_peer_routes_of(id);
                 self.set_guard(now);
             }
             Event::ChildUp(up) => self.child_up(&up, now),
@@ -64,7 +64,7 @@ impl Gateway {
                     tunnel.children.moved(ike, path);
                     self.table_dirty = true;
                 }
-                self.want_peer_routes();
+                self.want_peer_routes_of(id);
                 self.set_guard(now);
             }
             Event::Note(note) => self.note(&note, now),
@@ -91,7 +91,7 @@ impl Gateway {
         let text = format!("CHILD SA {how}: {} {form}, out {:08x}", up.suite, up.spi_out);
         self.spi(id, up.spi_in, text);
         self.size_interface(id);
-        self.want_peer_routes();
+        self.want_peer_routes_of(id);
         // Keys are in the table before the peer hears of it and before BGP sends a packet.
         self.publish();
         self.tunnel_carries(id, now);

@@ -81,7 +81,8 @@ impl Gateway {
         self.ike.remove_connection(ConnId(id.0), now);
         self.drain_ike(now);
         self.tunnel_lost(id, now);
-        self.tunnels.remove(&id);
+        let gone = self.tunnels.remove(&id).and_then(|tunnel| tunnel.device.ifindex());
+        self.know_device(gone, None);
         self.forget_routes_of(id);
         self.effects.push_back(Effect::Device(id, Device::Close));
     }

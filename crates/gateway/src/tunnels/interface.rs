@@ -1,6 +1,7 @@
 //! A tunnel's interface: its MTU, and what is done with the device.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::tunnel::TunnelId;
@@ -47,16 +48,33 @@ impl Gateway {
             name: tunnel.plan.interface.name.clone(),
             addresses: tunnel.plan.interface.addresses.iter().map(|a| (a.address, a.length)).collect(),
             mtu: tunnel.device_mtu(),
+            queues: tunnel.plan.interface.queues,
         };
         self.effects.push_back(Effect::Device(id, device));
     }
 
+    fn set_device(&mut self, id: TunnelId, state: DeviceState) {
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let (gone, new) = (tunnel.device.ifindex(), state.ifindex());
+        tunnel.device = state;
+        self.know_device(gone, new);
+    }
+
+    /// One device for another in what is known of them.
+    pub(crate) fn know_device(&mut self, gone: Option<u32>, new: Option<u32>) {
+        if gone != new {
+            let devices = Arc::make_mut(&mut self.devices);
+            gone.iter().for_each(|ifindex| _ = devices.remove(ifindex));
+            devices.extend(new);
+        }
+    }
+
     /// The device is there, or not.
     pub(crate) fn device_ready(&mut self, id: TunnelId, outcome: Result<u32, String>, now: Instant) {
-        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        let Some(tunnel) = self.tunnels.get(&id) else { return };
         match outcome {
             Ok(ifindex) => {
-                tunnel.device = DeviceState::Ready(ifindex);
+                self.set_device(id, DeviceState::Ready(ifindex));
                 self.tell(
                     id,
                     format!("interface {} is there", self.interface_name(id)),
@@ -72,7 +90,7 @@ impl Gateway {
             }
             Err(error) => {
                 let text = format!("the interface {}: {error}", tunnel.plan.interface.name);
-                tunnel.device = DeviceState::Failed(error);
+                self.set_device(id, DeviceState::Failed(error));
                 self.set_why(id, Why { source: Source::Kernel, ..Why::local(Code::Device, text, now) });
                 self.refuse_static_routes(id);
             }
@@ -94,9 +112,7 @@ impl Gateway {
         for id in lost {
             let text = format!("the interface {} is gone; it is made anew", self.interface_name(id));
             self.tell(id, text, crate::effect::Level::Warn);
-            if let Some(tunnel) = self.tunnels.get_mut(&id) {
-                tunnel.device = DeviceState::Opening;
-            }
+            self.set_device(id, DeviceState::Opening);
             self.tunnel_lost(id, now);
             self.drain_speaker(now);
             self.refuse_static_routes(id);
@@ -113,10 +129,8 @@ impl Gateway {
     }
 
     pub(crate) fn retry_device(&mut self, id: TunnelId) {
-        if let Some(tunnel) = self.tunnels.get_mut(&id)
-            && matches!(tunnel.device, DeviceState::Failed(_))
-        {
-            tunnel.device = DeviceState::Opening;
+        if self.tunnels.get(&id).is_some_and(|tunnel| matches!(tunnel.device, DeviceState::Failed(_))) {
+            self.set_device(id, DeviceState::Opening);
             self.open_device(id);
         }
     }
@@ -187,7 +201,9 @@ impl Gateway {
         }
         let (_, child) = tunnel.children.sending()?;
         let remote = child.path.remote.ip();
-        let first_hop = self.underlay.path_to(remote, &self.tunnel_ifindexes()).map_or(1500, |path| path.mtu);
+        let local = Some(child.path.local.ip());
+        let first_hop =
+            self.path_of(tunnel, remote, local, &self.tunnel_ifindexes()).map_or(1500, |path| path.mtu);
         let outer = tunnel.path_mtu.map_or(first_hop, |(mtu, _)| mtu.min(first_hop));
         let outer = u16::try_from(outer).unwrap_or(u16::MAX);
         Some(u32::from(inner_mtu(child.outbound.suite(), outer, remote.is_ipv6(), child.encap)))

@@ -33,7 +33,7 @@ pub(crate) struct Tunnel {
     pub(crate) looked_up: String,
     /// Where the peer of the established IKE SA is.
     pub(crate) peer: Option<IpAddr>,
-    /// Our outer address of it.
+    /// Our outer address of it, or the one it is tried from.
     pub(crate) local: Option<IpAddr>,
     /// A smaller MTU the path showed, and when that is forgotten (RFC 1191 section 6.3).
     pub(crate) path_mtu: Option<(u32, Instant)>,

@@ -48,6 +48,7 @@ impl Gateway {
     fn summary_row(&self, view: &NeighborView, now: Instant) -> BgpSummaryRow {
         let NeighborView { summary, counters, hostname, .. } = view;
         let named = |name: &String| Some(name.clone()).filter(|name| !name.is_empty());
+        let established = Some(summary.since).filter(|_| summary.state == State::Established);
         let in_state = now.saturating_duration_since(summary.since);
         BgpSummaryRow {
             name: summary.name.to_string(),
@@ -62,7 +63,8 @@ impl Gateway {
             inq: summary.input_queue as u64,
             outq: summary.output_queue as u64,
             peer_uptime: in_state.as_secs(),
-            peer_uptime_msec: u64::try_from(in_state.as_millis()).unwrap_or(u64::MAX),
+            peer_uptime_msec: whole(in_state.as_millis()),
+            peer_uptime_established_epoch: established.and_then(|since| self.epoch(since, now)),
             pfx_rcd: summary.received,
             pfx_snt: summary.sent,
             state: summary.state.to_string(),
@@ -101,6 +103,9 @@ impl Gateway {
             view.families.iter().filter(|f| pick(f)).map(|f| f.family.to_string()).collect()
         };
         let known = self.neighbors.get(&view.summary.id);
+        let measured = view.conn.and_then(|conn| self.facts.connections.get(&conn));
+        // Zero: nothing of ours was acknowledged yet.
+        let rtt = measured.map(|measured| measured.rtt).filter(|rtt| !rtt.is_zero());
         BgpNeighbor {
             summary: self.summary_row(view, now),
             nbr_external_link: view.external,
@@ -128,6 +133,7 @@ impl Gateway {
             eor_received: families(|f| f.end_of_rib_received),
             eor_sent: families(|f| f.end_of_rib_sent),
             last_reset: view.last_reset.as_ref().map(|(at, _)| ago(*at, now)),
+            last_reset_epoch: view.last_reset.as_ref().and_then(|(at, _)| self.epoch(*at, now)),
             last_reset_due_to: view.last_reset.as_ref().map(|(_, cause)| cause.clone()),
             last_error_code_subcode: view.last_error_code.clone(),
             host_local: view.local.map(|a| a.to_string()),
@@ -136,6 +142,9 @@ impl Gateway {
             bgp_connection: self.connection_words(view).to_owned(),
             connected_by: view.direction.map(|direction| opener(direction).to_owned()),
             tcp_mss_configured: known.and_then(|_| self.target(view.summary.id)?.mss),
+            tcp_mss_synced: measured.map(|measured| measured.mss),
+            estimated_rtt_in_msecs: rtt.map(|rtt| whole(rtt.as_millis())),
+            estimated_rtt_in_usecs: rtt.map(|rtt| whole(rtt.as_micros())),
             connect_retry_in: view.retry_at.or(view.idle_until).map(|at| left(at, now)),
             connections_refused: view.counters.refused,
             collisions: view.counters.collisions,
@@ -158,6 +167,11 @@ impl Gateway {
 /// Seconds until then.
 fn left(at: Instant, now: Instant) -> u64 {
     at.saturating_duration_since(now).as_secs()
+}
+
+/// What fits a page's number.
+fn whole(count: u128) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 fn opener(direction: Direction) -> &'static str {
@@ -193,8 +207,8 @@ fn timers(view: &NeighborView, now: Instant) -> BgpNeighbor {
             remaining: remaining(view.keepalive_at),
         },
         send_hold_time: BgpTimer {
-            configured: ::bgp::SEND_HOLD_MIN.as_secs(),
-            negotiated: negotiated.map(|_| seconds(view.send_hold)),
+            configured: view.configured_send_hold.as_secs(),
+            negotiated: negotiated.map(|n| seconds(n.send_hold)),
             remaining: remaining(view.send_hold_at),
         },
         ..BgpNeighbor::default()

@@ -75,6 +75,7 @@ impl Gateway {
         let neighboring = |path: &PathView| path.path.attributes.as_path.first_as();
         let paths = row.paths.iter().enumerate().map(|(at, view)| {
             let mut path = table_path(view, installed, now);
+            path.last_update = self.moment(view.path.since, now);
             path.nexthop_accessible = match view.path.source {
                 Source::Local => true,
                 Source::Neighbor(peer) => self.is_accessible(peer.id, &view.path.attributes),
@@ -118,6 +119,7 @@ impl Gateway {
             weight: self.speaker.neighbor_config(id).map_or(0, |config| config.weight.into()),
             nexthop_accessible: self.is_accessible(id, &route.attributes),
             age: ago(route.since, now),
+            last_update: self.moment(route.since, now),
             ..attributes(&route.attributes)
         }
     }

@@ -2,24 +2,34 @@
 
 use std::time::Instant;
 
-use control::view::{ChildSa, Direction, IkeSa, Interface, Interfaces, NamedCount, Nat, Route, Routes};
+use control::view::{ChildSa, Direction, Ike, IkeSa, Interface, Interfaces, NamedCount, Nat, Route, Routes};
 use esp::{Refusals, Tick, Usage};
 use ike::{ChildState, ChildStatus, IkeStatus, Role};
 
 use super::ago;
 use super::status::ike_state_name;
 use crate::fib::{Hop, PROTOCOL};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, limits};
 use crate::tunnels::Tunnel;
 use crate::tunnels::children::Child;
 
 impl Gateway {
-    pub(super) fn ike_view(&self, now: Instant) -> Vec<IkeSa> {
+    pub(super) fn ike_view(&self, now: Instant) -> Ike {
         let one = |tunnel: &Tunnel| -> Vec<IkeSa> {
             let children = self.ike.child_status(tunnel.conn());
             self.ike.ike_status(tunnel.conn()).iter().map(|sa| ike_sa(tunnel, sa, &children, now)).collect()
         };
-        self.tunnels.values().flat_map(one).collect()
+        let (limits, counted) = (limits(), self.ike.counters().iter());
+        Ike {
+            sas: self.tunnels.values().flat_map(one).collect(),
+            half_open: self.ike.half_open(),
+            cookie_from: limits.cookie_from,
+            half_open_max: limits.half_open,
+            half_open_per_address: limits.half_open_per_address,
+            counters: counted
+                .map(|(what, count)| NamedCount { name: what.name().to_owned(), count })
+                .collect(),
+        }
     }
 
     pub(super) fn ipsec_view(&self, now: Instant) -> Vec<ChildSa> {
@@ -204,5 +214,20 @@ fn mtu_from(tunnel: &Tunnel) -> String {
         (config::Mtu::Auto, None, _) => "before an SA is up".to_owned(),
         (config::Mtu::Auto, Some(_), Some((mtu, _))) => format!("path MTU {mtu} less ESP"),
         (config::Mtu::Auto, Some(_), None) => "outer MTU less ESP".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_counter_of_the_ike_engine_stands_on_the_page_that_explains_them() {
+        let page = include_str!("../../../../docs/show-ike.md");
+        for counter in ike::Counter::ALL {
+            assert!(
+                page.contains(&format!("| `{}` |", counter.name())),
+                "{} is not explained",
+                counter.name()
+            );
+        }
     }
 }

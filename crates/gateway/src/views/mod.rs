@@ -2,6 +2,7 @@
 
 mod bgp;
 mod bgp_routes;
+mod clock;
 mod ipsec;
 mod status;
 

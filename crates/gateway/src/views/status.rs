@@ -33,9 +33,9 @@ impl Gateway {
     }
 
     fn tunnel_view(&self, tunnel: &Tunnel, now: Instant) -> TunnelStatus {
-        let sessions: Vec<_> = self.neighbors.iter().filter(|(_, n)| n.tunnel == Some(tunnel.id)).collect();
+        let sessions: Vec<_> = self.neighbors.of(tunnel.id).collect();
         let (routes_in, routes_out) = sessions.iter().fold((0, 0), |(accepted, announced), (id, _)| {
-            let summary = self.summary_of(**id);
+            let summary = self.summary_of(*id);
             summary.map_or((accepted, announced), |s| (accepted + s.accepted, announced + s.sent))
         });
         TunnelStatus {
@@ -47,7 +47,7 @@ impl Gateway {
             interface: tunnel.plan.interface.name.clone(),
             ike: self.ike_layer(tunnel, now),
             child: child_layer(tunnel, now),
-            bgp: sessions.iter().map(|(id, n)| self.session_layer(**id, n, now)).collect(),
+            bgp: sessions.iter().map(|(id, n)| self.session_layer(*id, n, now)).collect(),
             routes_in,
             routes_out,
             why: self.why_of(tunnel).map(|why| why_view(&why, now)),
@@ -61,11 +61,7 @@ impl Gateway {
     /// Up only when IPsec and every session of it are.
     pub(crate) fn is_up(&self, tunnel: &Tunnel) -> bool {
         tunnel.carries()
-            && self
-                .neighbors
-                .iter()
-                .filter(|(_, n)| n.tunnel == Some(tunnel.id))
-                .all(|(id, _)| self.speaker.state(*id) == Some(State::Established))
+            && self.neighbors.of(tunnel.id).all(|(id, _)| self.speaker.state(id) == Some(State::Established))
     }
 
     fn state_word(&self, tunnel: &Tunnel) -> &'static str {
@@ -80,8 +76,8 @@ impl Gateway {
     /// The tunnel's own reason first; a session's when IPsec is up. One that is up may still have a reason: selectors
     /// that leave the session out, or a policy that lets nothing pass.
     pub(crate) fn why_of(&self, tunnel: &Tunnel) -> Option<Why> {
-        let mut sessions = self.neighbors.iter().filter(|(_, n)| n.tunnel == Some(tunnel.id));
-        tunnel.why.clone().or_else(|| sessions.find_map(|(id, n)| n.why.clone().or_else(|| self.denied(*id))))
+        let mut sessions = self.neighbors.of(tunnel.id);
+        tunnel.why.clone().or_else(|| sessions.find_map(|(id, n)| n.why.clone().or_else(|| self.denied(id))))
     }
 
     /// A session that is up, and a policy that lets nothing pass or a limit that holds something back: asked anew each
@@ -178,7 +174,7 @@ fn why_view(why: &Why, now: Instant) -> control::view::Why {
         code: why.code.name().to_owned(),
         text: why.text.clone(),
         source: why.source.name().to_owned(),
-        hint: why.code.hint().to_owned(),
+        hint: why.hint.to_owned(),
         ago: ago(why.at, now),
     }
 }

@@ -31,6 +31,7 @@ impl Engine {
         };
         let Some(message) = self.open(ike, path, outer, bytes, now) else { return };
         self.adopt_if_spoken_to(ike, &message, now);
+        self.tell_what_stands(ike);
         self.with(ike, now, |sa, ctx| sa.handle(message, ctx));
     }
 

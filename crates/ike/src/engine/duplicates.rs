@@ -6,14 +6,14 @@ use super::Engine;
 use crate::config::ConnId;
 use crate::event::{DownReason, IkeId, Role};
 use crate::sa::{IkeSa, Phase};
-use crate::timer::Timer;
 
-/// How long the peer may take to delete the one of two crossing IKE SAs that it made and that goes.
+/// How long the peer may take to delete an IKE SA that goes: of two that crossed the one that it made, or the one it had
+/// before it authenticated anew. strongSwan waits as long before it deletes one of the latter itself.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// RFC 7296 section 2.4: with INITIAL_CONTACT the peer says that it has no other, so they go without a word;
-    /// without it they are deleted. When both ends dialled at the same time, both IKE SAs are good, and the one whose
+    /// without it the peer may be authenticating anew before it lets the old one go, and deletes that itself, or we do. When both ends dialled at the same time, both IKE SAs are good, and the one whose
     /// initiator's SPI is lower stays: both ends know both SPIs and choose alike.
     pub(super) fn end_duplicates(&mut self, ike: IkeId, conn: ConnId, initial_contact: bool, now: Instant) {
         for other in self.of(conn) {
@@ -34,6 +34,8 @@ impl Engine {
                 self.end_crossed(loser, now);
             } else if initial_contact {
                 self.with(other, now, |sa, ctx| sa.drop_silently(DownReason::PeerRestarted, ctx));
+            } else if sa.shell.role == Role::Responder {
+                self.with(other, now, |sa, ctx| sa.supersede(DownReason::Replaced, PATIENCE, ctx));
             } else {
                 self.with(other, now, |sa, ctx| sa.terminate(DownReason::Replaced, ctx));
             }
@@ -44,7 +46,7 @@ impl Engine {
     fn end_crossed(&mut self, loser: IkeId, now: Instant) {
         self.with(loser, now, |sa, ctx| match sa.shell.role {
             Role::Initiator => sa.terminate(DownReason::Redundant, ctx),
-            Role::Responder => sa.shell.timers.set(Timer::GiveUp, ctx.now + PATIENCE),
+            Role::Responder => sa.supersede(DownReason::Redundant, PATIENCE, ctx),
         });
     }
 }

@@ -1,7 +1,7 @@
 //! IKE_SA_INIT at the door: repeats, cookies, bounds, and which connections it may be for.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crypto::Group;
 use ike_wire::{IkeSpi, Notify, NotifyType, Outer, Payload};
@@ -18,12 +18,17 @@ use crate::negotiate::{choose_ike, describe};
 use crate::proposal::IkeProposal;
 use crate::sa::State;
 
-/// Said once each time it begins.
+/// What is under way against floods; each beginning is told once.
 #[derive(Default)]
 pub(super) struct Flood {
-    cookies: bool,
+    /// Cookies are asked for until then.
+    cookies: Option<Instant>,
     full: bool,
 }
+
+/// Cookies are asked for this much longer than it takes: requests that were sent without one, and their repetitions, are
+/// not accepted beside those that already bring it.
+const COOKIES_STAY: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(super) fn handle_init(&mut self, path: Path, outer: &Outer, bytes: &[u8], now: Instant) {
@@ -52,19 +57,25 @@ impl Engine {
         }
     }
 
-    /// RFC 7296 section 2.1: a repeated request gets the same answer; one that only looks like it gets none.
+    /// RFC 7296 section 2.1: a repeated request gets the same answer, also where another cookie is all that is new; one
+    /// that only looks like it gets none.
     fn repeated_init(&mut self, ike: crate::event::IkeId, path: Path, bytes: &[u8], now: Instant) {
-        self.with(ike, now, |sa, ctx| match &sa.state {
-            State::HalfOpen(state) if state.request == bytes => sa.shell.repeat_answer(path, ctx),
-            State::Answering(state) if state.request == bytes => {}
-            State::HalfOpen(_)
-            | State::Answering(_)
-            | State::Initiating(_)
-            | State::Authenticating(_)
-            | State::Farewell(_)
-            | State::Up(_)
-            | State::Lingering(_)
-            | State::Closed => ctx.count(Counter::Unexpected),
+        self.with(ike, now, |sa, ctx| {
+            let same = match &mut sa.state {
+                State::HalfOpen(state) => state.request.admit(bytes),
+                State::Answering(state) => state.request.admit(bytes),
+                State::Initiating(_)
+                | State::Authenticating(_)
+                | State::Farewell(_)
+                | State::Up(_)
+                | State::Lingering(_)
+                | State::Closed => false,
+            };
+            if !same {
+                ctx.count(Counter::Unexpected);
+            } else if matches!(sa.state, State::HalfOpen(_)) {
+                sa.shell.repeat_answer(path, ctx);
+            }
         });
     }
 
@@ -73,12 +84,15 @@ impl Engine {
         let half_open = self.half_open();
         let limits = self.core.limits;
         let spi = outer.header.initiator_spi;
-        if half_open >= limits.cookie_from {
+        let until = (half_open >= limits.cookie_from).then(|| now + COOKIES_STAY).max(self.flood.cookies);
+        let begun = self.flood.cookies.is_none();
+        self.flood.cookies = until.filter(|until| *until > now);
+        if self.flood.cookies.is_some() {
             if self.cookies.is_stale(now) {
                 let secret = self.core.secret();
                 self.cookies.rotate(secret, now);
             }
-            if !std::mem::replace(&mut self.flood.cookies, true) {
+            if begun {
                 self.core.note_stranger(Note::CookiesOn, now);
             }
             let got = body.notify(NotifyType::COOKIE);
@@ -91,8 +105,6 @@ impl Engine {
                 self.answer_outside(path, &outer.header, Payload::Notify(cookie), now);
                 return false;
             }
-        } else {
-            self.flood.cookies = false;
         }
         let from_here = self.half_open_from(path.remote.ip());
         if half_open >= limits.half_open || from_here >= limits.half_open_per_address {

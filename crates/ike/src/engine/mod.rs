@@ -4,10 +4,12 @@ mod connections;
 mod dispatch;
 mod duplicates;
 mod halfopen;
+mod standing;
 mod views;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -134,6 +136,12 @@ impl Engine {
         }
     }
 
+    /// From now on SPIs for packets to us tell which of `receivers` shall have them: those of connection N leave the
+    /// rest N when divided by it. With one receiver, as at first, an SPI says nothing.
+    pub fn deal_spis(&mut self, receivers: NonZeroU32) {
+        self.core.receivers = receivers;
+    }
+
     /// Adds or changes a connection.
     ///
     /// Running SAs keep what they were negotiated with; the new values hold from their next negotiation on. The caller
@@ -194,7 +202,10 @@ impl Engine {
     /// A piece of work is done. One that nobody waits for any more is ignored.
     pub fn handle_work(&mut self, work: WorkId, outcome: WorkOutcome, now: Instant) {
         match self.core.owner_of(work) {
-            Some(ike) => self.with(ike, now, |sa, ctx| sa.handle_work(work, outcome, ctx)),
+            Some(ike) => {
+                self.tell_whether_alone(ike);
+                self.with(ike, now, |sa, ctx| sa.handle_work(work, outcome, ctx));
+            }
             None => self.core.counters.count(Counter::StaleWork),
         }
         self.settle(now);
@@ -303,6 +314,11 @@ impl Engine {
 
     /// The children of an IKE SA that was rekeyed move to its successor (RFC 7296 section 2.8).
     fn adopt(&mut self, old: IkeId, new: IkeId, now: Instant) {
+        if self.sas.get(&new).is_none_or(|sa| sa.up().is_none()) {
+            // The peer ended it before it was taken into use: nothing goes on, and that must be known.
+            self.with(old, now, |sa, ctx| sa.end_without_heir(new, ctx));
+            return;
+        }
         let Some(estate) = self.sas.get_mut(&old).and_then(IkeSa::bequeath) else { return };
         self.with(new, now, |sa, ctx| sa.inherit(estate, ctx));
     }

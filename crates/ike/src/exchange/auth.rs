@@ -24,7 +24,7 @@ use crate::sa::{Channel, Opened, Shell, State, Up, UpParts};
 /// Our IKE_AUTH under way.
 pub(crate) struct Authenticating {
     pub(crate) conn: ConnId,
-    config: Arc<Connection>,
+    pub(crate) config: Arc<Connection>,
     pub(crate) channel: Channel,
     derive: DeriveKey,
     /// SK_pr, to check the responder's proof.
@@ -36,7 +36,7 @@ pub(crate) struct Authenticating {
     response: Vec<u8>,
     ni: Vec<u8>,
     nr: Vec<u8>,
-    local_id: Identity,
+    pub(crate) local_id: Identity,
     pub(crate) offer: ChildOffer,
     /// Given up by now. The peer may have taken our proof already: its answer is waited for, to end what it made.
     pub(crate) leaving: Option<DownReason>,
@@ -52,25 +52,34 @@ pub(crate) fn peer_identity(config: &Connection, shell: &Shell) -> Identity {
     config.remote_id.clone().unwrap_or_else(|| Identity::from_address(shell.path.remote.ip()))
 }
 
+/// What IKE_SA_INIT hands on.
+pub(crate) struct Dial {
+    pub(crate) conn: ConnId,
+    pub(crate) config: Arc<Connection>,
+    /// No other IKE SA stands between the same two identities.
+    pub(crate) alone: bool,
+    pub(crate) ni: Vec<u8>,
+}
+
 /// Sends the request.
 pub(crate) fn start(
     shell: &mut Shell,
-    conn: ConnId,
-    config: Arc<Connection>,
-    ni: Vec<u8>,
+    dial: Dial,
     reply: Reply,
     keys: FreshKeys,
     ctx: &mut Ctx<'_>,
 ) -> State {
+    let Dial { conn, config, alone, ni } = dial;
     let local_id = our_identity(&config, shell);
     let id: Identification = local_id.to_wire();
     let signed =
         Signed { prf: reply.suite.prf, message: &reply.request, nonce: &reply.nr, sk_p: &keys.pi, id: &id };
     let auth = signed.prove(&config.psk_local);
-    let offer = ChildOffer::first(&config, ctx);
+    let offer = ChildOffer::first(conn, &config, ctx);
     let mut payloads = vec![Payload::IdInitiator(id)];
-    // There is no other IKE SA of this connection: a dial only begins without one.
-    payloads.push(bare(NotifyType::INITIAL_CONTACT));
+    if alone {
+        payloads.push(bare(NotifyType::INITIAL_CONTACT));
+    }
     if let Some(remote_id) = &config.remote_id {
         payloads.push(Payload::IdResponder(remote_id.to_wire()));
     }

@@ -1,5 +1,6 @@
 //! IKE_AUTH as responder (RFC 7296 section 1.2): which connection the peer belongs to, and whether it proves it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crypto::Secret;
@@ -10,9 +11,10 @@ use super::child_answer::{self, Answer};
 use crate::auth::{Authenticated, Signed};
 use crate::child::Agreed;
 use crate::config::{ConnId, Connection};
+use crate::cookie::Forms;
 use crate::core::{Cross, Ctx};
 use crate::counters::Counter;
-use crate::event::{Nat, Note, Role};
+use crate::event::{ChildId, Nat, Note, Role};
 use crate::exchange::auth::{our_identity, peer_identity};
 use crate::failure::{Exchange, Failure, Misbehaviour};
 use crate::identity::Identity;
@@ -24,13 +26,15 @@ use crate::sa::{Channel, Opened, Shell, State, Up, UpParts};
 /// IKE_SA_INIT is answered.
 pub(crate) struct HalfOpen {
     pub(crate) candidates: Vec<ConnId>,
+    /// The CHILD SA in use of each of them that has one.
+    pub(crate) standing: BTreeMap<ConnId, ChildId>,
     pub(crate) suite: IkeSuite,
     pub(crate) channel: Channel,
     pub(crate) derive: DeriveKey,
     pub(crate) pi: Secret,
     pub(crate) pr: Secret,
-    /// The initiator's IKE_SA_INIT, which its proof covers.
-    pub(crate) request: Vec<u8>,
+    /// The initiator's IKE_SA_INIT, one form of which its proof covers.
+    pub(crate) request: Forms,
     /// Ours, which our proof covers.
     pub(crate) response: Vec<u8>,
     pub(crate) ni: Vec<u8>,
@@ -80,11 +84,12 @@ impl HalfOpen {
             );
         };
         let claimed = Identity::from_wire(id);
-        let signed =
-            Signed { prf: self.suite.prf, message: &self.request, nonce: &self.nr, sk_p: &self.pi, id };
         let admitted = self.admitted(shell, &claimed, body.id_r(), ctx);
         let matched = admitted.iter().find_map(|(conn, config)| {
-            let proof = signed.verify(&config.psk_remote, auth)?;
+            let signed =
+                |message| Signed { prf: self.suite.prf, message, nonce: &self.nr, sk_p: &self.pi, id };
+            let mut forms = self.request.iter();
+            let proof = forms.find_map(|form| signed(form).verify(&config.psk_remote, auth))?;
             Some(Match { conn: *conn, config: Arc::clone(config), proof })
         });
         match matched {
@@ -164,7 +169,7 @@ impl HalfOpen {
         matched: Match,
         ctx: &mut Ctx<'_>,
     ) -> State {
-        let Self { suite, channel, derive, pr, response, ni, nr, nat, vendors, .. } = *self;
+        let Self { standing, suite, channel, derive, pr, response, ni, nr, nat, vendors, .. } = *self;
         let Match { conn, config, proof } = matched;
         let local_id = our_identity(&config, shell);
         let id = local_id.to_wire();
@@ -186,15 +191,16 @@ impl HalfOpen {
         up.announce(shell, ctx);
         let initial_contact = body.has(NotifyType::INITIAL_CONTACT);
         ctx.core.crosses.push_back(Cross::Established { ike: shell.id, conn, initial_contact });
+        // What a peer that remembers nothing had is not sent on any more.
+        let replaces = standing.get(&conn).copied().filter(|_| !initial_contact);
         match child_answer::consider(&config, body, Pfs::Auth, Exchange::IkeAuth) {
             Ok(considered) => {
                 match up.derive.child(considered.choice.suite, None, (&ni, &nr), Role::Responder) {
                     Some(keys) => {
-                        let spi_in = ctx.core.esp_spi();
+                        let spi_in = ctx.core.esp_spi(conn);
                         let Answer { payloads: answer, agreed } = considered.answer(spi_in, None, None);
                         payloads.extend(answer);
-                        let agreed =
-                            Agreed { spi_in, answer: agreed, keys, role: Role::Responder, replaces: None };
+                        let agreed = Agreed { spi_in, answer: agreed, keys, role: Role::Responder, replaces };
                         up.install(agreed, shell, ctx);
                     }
                     None => payloads.push(bare(NotifyType::TEMPORARY_FAILURE)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crypto::{Group, Secret};
 use ike_wire::{ExchangeType, KeGroup, KeyExchange, Notify, NotifyType, Payload, ProtocolId};
 
-use super::body::{Body, wanted_group};
+use super::body::Body;
 use crate::child::{Agreed, ChildAnswer, ChildOffer, ChildPhase};
 use crate::config::Connection;
 use crate::core::Ctx;
@@ -13,7 +13,7 @@ use crate::event::{ChildId, DownReason, Role};
 use crate::failure::{Exchange, Failure, Misbehaviour};
 use crate::negotiate::Pfs;
 use crate::proposal::{EspProposal, EspSuite};
-use crate::sa::{Shell, Stage, Task, Up, Want};
+use crate::sa::{Shell, Stage, Task, Up};
 use crate::work::{Work, WorkOutcome};
 
 /// Our CREATE_CHILD_SA for a CHILD SA.
@@ -21,18 +21,18 @@ pub(crate) struct ChildTask {
     /// The one it shall replace.
     pub(crate) old: Option<ChildId>,
     pub(crate) offer: ChildOffer,
-    group: Option<Group>,
+    pub(super) group: Option<Group>,
     pub(crate) ni: Vec<u8>,
-    rung: Rung,
+    pub(super) rung: Rung,
     /// The peer asked for another group; it may do so once.
-    regrouped: bool,
+    pub(super) regrouped: bool,
     pub(crate) stage: Stage,
     /// What the answer settled, while the shared secret is being made.
     reply: Option<(ChildAnswer, Vec<u8>)>,
     /// The peer began the same at the same time.
     pub(crate) collision: Option<Collision>,
     /// SPIs the peer deleted meanwhile and we do not know: one may be of what it made for this very request.
-    gone: Vec<u32>,
+    pub(super) gone: Vec<u32>,
 }
 
 /// The peer's exchange for the same purpose, accepted while ours was under way.
@@ -47,7 +47,7 @@ pub(crate) struct Collision {
 
 /// What is offered, from the likeliest to be accepted on. Microsoft's stack refuses long lists, and lists with groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rung {
+pub(super) enum Rung {
     /// Only the suite in use.
     InUse,
     /// All the connection allows.
@@ -57,7 +57,7 @@ enum Rung {
 }
 
 impl Rung {
-    fn next(self, config: &Connection) -> Option<Self> {
+    pub(super) fn next(self, config: &Connection) -> Option<Self> {
         let has_groups = config.esp_proposals.iter().any(|one| !one.groups.is_empty());
         match self {
             Self::InUse => Some(Self::All),
@@ -68,9 +68,9 @@ impl Rung {
 }
 
 /// A failed rekeying is tried again after this and up to as much at random.
-const RETRY: Duration = Duration::from_secs(10);
-/// SPIs remembered of deletions during one request.
-const MAX_GONE: usize = 16;
+pub(super) const RETRY: Duration = Duration::from_secs(10);
+/// How an IKE SA ends whose peer answered what no answer can be.
+pub(super) const BROKEN: DownReason = DownReason::Misbehaved;
 /// After a temporary failure likewise.
 pub(crate) const RETRY_SOON: Duration = Duration::from_secs(2);
 
@@ -81,7 +81,13 @@ impl Up {
         self.start_child_at(old, rung, shell, ctx);
     }
 
-    fn start_child_at(&mut self, old: Option<ChildId>, rung: Rung, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+    pub(super) fn start_child_at(
+        &mut self,
+        old: Option<ChildId>,
+        rung: Rung,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
         let in_use = old.and_then(|id| self.children.get(&id)).map(|child| child.suite);
         let (rung, proposals) = match rung {
             Rung::InUse => match in_use.and_then(|suite| same_again(&self.config, suite)) {
@@ -94,7 +100,7 @@ impl Up {
                 (Rung::WithoutPfs, self.config.esp_proposals.iter().map(bare).collect())
             }
         };
-        let mut offer = ChildOffer { proposals, ..ChildOffer::first(&self.config, ctx) };
+        let mut offer = ChildOffer { proposals, ..ChildOffer::first(self.conn, &self.config, ctx) };
         if let Some(child) = old.and_then(|id| self.children.get_mut(&id)) {
             // Narrower than the configuration where the peer narrowed: it would refuse more again.
             offer.local_ts.clone_from(&child.local_ts);
@@ -122,7 +128,7 @@ impl Up {
     }
 
     /// With a group the key pair is made first.
-    fn begin_child_task(&mut self, task: &mut ChildTask, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+    pub(super) fn begin_child_task(&mut self, task: &mut ChildTask, shell: &mut Shell, ctx: &mut Ctx<'_>) {
         match task.group {
             Some(group) => {
                 let seed = ctx.core.secret_seed();
@@ -204,10 +210,11 @@ impl Up {
         let pfs = Pfs::Create { ke: task.group, none_accepted: self.config.accept_rekey_without_pfs };
         let answer = match task.offer.conclude(body, pfs, task.exchange()) {
             Ok(answer) => answer,
-            Err(failure) => return self.child_broken(*task, failure, shell, ctx),
+            Err(failure) => return self.child_broken(*task, failure, BROKEN, shell, ctx),
         };
         let Some(nr) = body.nonce().cloned() else {
-            return self.child_broken(*task, Failure::Misbehaved(Misbehaviour::MissingPayload), shell, ctx);
+            let failure = Failure::Misbehaved(Misbehaviour::MissingPayload);
+            return self.child_broken(*task, failure, BROKEN, shell, ctx);
         };
         let stage = std::mem::replace(&mut task.stage, Stage::Sent(None));
         match (answer.suite.group, stage, body.ke()) {
@@ -221,7 +228,8 @@ impl Up {
                 self.task = Some(Task::Child(task));
             }
             (Some(_), _, _) => {
-                self.child_broken(*task, Failure::Misbehaved(Misbehaviour::SuiteNotOffered), shell, ctx);
+                let failure = Failure::Misbehaved(Misbehaviour::SuiteNotOffered);
+                self.child_broken(*task, failure, BROKEN, shell, ctx);
             }
         }
     }
@@ -259,159 +267,6 @@ impl Up {
                     self.close_child(old, DownReason::Rekeyed, shell, ctx);
                 }
             }
-        }
-    }
-
-    fn child_refused(
-        &mut self,
-        mut task: ChildTask,
-        notify: &Notify,
-        body: Body<'_>,
-        shell: &mut Shell,
-        ctx: &mut Ctx<'_>,
-    ) {
-        if notify.kind == NotifyType::INVALID_KE_PAYLOAD {
-            let wanted = wanted_group(notify).unwrap_or(0);
-            let ours: Vec<Group> = task.offer.proposals.iter().flat_map(|one| one.groups.clone()).collect();
-            let group = Group::from_iana(wanted).filter(|group| ours.contains(group) && !task.regrouped);
-            let Some(group) = group else {
-                return self.child_failed(task, Failure::InvalidKe { wanted, ours }, RETRY, shell, ctx);
-            };
-            task.group = Some(group);
-            task.regrouped = true;
-            self.begin_child_task(&mut task, shell, ctx);
-            self.task = Some(Task::Child(Box::new(task)));
-            return;
-        }
-        if notify.kind == NotifyType::CHILD_SA_NOT_FOUND && task.collision.is_none() {
-            return self.child_not_found(task, shell, ctx);
-        }
-        if notify.kind == NotifyType::NO_PROPOSAL_CHOSEN
-            && let Some(rung) = task.rung.next(&self.config)
-        {
-            let old = task.old;
-            self.abandon_child(task, ctx);
-            self.start_child_at(old, rung, shell, ctx);
-            return;
-        }
-        // RFC 7296 section 2.25: to be tried again "at a later time".
-        let soon = notify.kind == NotifyType::TEMPORARY_FAILURE;
-        match task.offer.conclude(body, Pfs::Auth, task.exchange()) {
-            Err(failure) => {
-                self.child_failed(task, failure, if soon { RETRY_SOON } else { RETRY }, shell, ctx)
-            }
-            Ok(_) => self.abandon_child(task, ctx),
-        }
-    }
-
-    /// RFC 7296 section 2.25: on CHILD_SA_NOT_FOUND "silently delete the Child SA (if it still exists) and send a
-    /// request to create a new Child SA from scratch (if the Child SA does not yet exist)".
-    fn child_not_found(&mut self, task: ChildTask, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        let old = task.old;
-        self.abandon_child(task, ctx);
-        if let Some(old) = old {
-            self.remove_child(old, DownReason::PeerLost, Duration::ZERO, ctx);
-        }
-        if !self.has_child() {
-            self.want(Want::CreateChild, shell, ctx);
-        }
-    }
-
-    /// The peer accepted and we cannot accept what it made of it: it holds a CHILD SA that it must be rid of.
-    fn child_broken(&mut self, task: ChildTask, failure: Failure, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        ctx.failed(self.conn, failure);
-        self.abandon_child(task, ctx);
-        self.delete_ike(DownReason::Misbehaved, shell, ctx);
-    }
-
-    /// It came to nothing. With the peer's own exchange for the same purpose accepted meanwhile, that is no failure.
-    fn child_failed(
-        &mut self,
-        task: ChildTask,
-        failure: Failure,
-        again: Duration,
-        shell: &mut Shell,
-        ctx: &mut Ctx<'_>,
-    ) {
-        let (old, temporary) = (task.old, again == RETRY_SOON);
-        let made_by_peer = task.collision.is_some();
-        self.abandon_child(task, ctx);
-        if made_by_peer {
-            if let Some(old) = old.filter(|old| self.children.contains_key(old)) {
-                self.replaced_by_peer(old, ctx);
-            }
-            return;
-        }
-        if !temporary {
-            ctx.failed(self.conn, failure);
-        }
-        match old {
-            Some(old) if self.children.contains_key(&old) => {
-                self.later(Want::RekeyChild(old), again, shell, ctx)
-            }
-            // The owner of the connection dials again after a failure; a temporary one it does not hear of.
-            Some(_) | None if temporary && !self.has_child() => {
-                self.later(Want::CreateChild, again, shell, ctx)
-            }
-            Some(_) | None => {}
-        }
-    }
-
-    fn abandon_child(&mut self, task: ChildTask, ctx: &mut Ctx<'_>) {
-        ctx.core.free_esp_spi(task.offer.spi_in);
-        if let Some(child) = task.old.and_then(|old| self.children.get_mut(&old))
-            && child.phase == ChildPhase::Rekeying
-        {
-            child.phase = ChildPhase::Installed;
-        }
-    }
-
-    /// The peer asks for what we are at. If our request is out, the nonces will decide; if not, the peer's goes first.
-    pub(crate) fn note_collision(
-        &mut self,
-        replaces: Option<ChildId>,
-        (ni, nr): (&[u8], &[u8]),
-        spi_in: u32,
-        ctx: &mut Ctx<'_>,
-    ) {
-        let low = ni.min(nr).to_vec();
-        match self.task.take() {
-            Some(Task::Child(mut task)) if task.old == replaces => {
-                if matches!(task.stage, Stage::Generating(_)) {
-                    self.abandon_child(*task, ctx);
-                    return;
-                }
-                task.collision = Some(Collision { spi_in, low, child: None });
-                self.task = Some(Task::Child(task));
-            }
-            other => self.task = other,
-        }
-    }
-
-    /// The peer deleted a CHILD SA that we do not know: perhaps the one we are making.
-    pub(crate) fn note_gone(&mut self, spi: u32) {
-        if let Some(Task::Child(task)) = &mut self.task
-            && task.gone.len() < MAX_GONE
-        {
-            task.gone.push(spi);
-        }
-    }
-
-    /// The peer's exchange came to nothing.
-    pub(crate) fn forget_collision(&mut self, spi_in: u32) {
-        if let Some(Task::Child(task)) = &mut self.task
-            && task.collision.as_ref().is_some_and(|collision| collision.spi_in == spi_in)
-        {
-            task.collision = None;
-        }
-    }
-
-    /// The peer's exchange made a CHILD SA.
-    pub(crate) fn resolve_collision(&mut self, spi_in: u32, made: ChildId) {
-        if let Some(Task::Child(task)) = &mut self.task
-            && let Some(collision) = task.collision.as_mut().filter(|collision| collision.spi_in == spi_in)
-        {
-            collision.child = Some(made);
         }
     }
 }

@@ -119,7 +119,7 @@ impl Up {
         if considered.choice.without_pfs {
             ctx.note(Note::RekeyWithoutPfs { conn: self.conn });
         }
-        let (nr, spi_in) = (ctx.core.nonce(), ctx.core.esp_spi());
+        let (nr, spi_in) = (ctx.core.nonce(), ctx.core.esp_spi(self.conn));
         self.note_collision(replaces, (ni, &nr), spi_in, ctx);
         let work = WorkId(0);
         let serving = ServingChild { work, header, path, considered, replaces, ni: ni.clone(), nr, spi_in };

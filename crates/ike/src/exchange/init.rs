@@ -6,8 +6,10 @@ use crypto::{Group, KeyPair, Secret};
 use ike_wire::{ExchangeType, IkeSpi, KeGroup, KeyExchange, Notify, NotifyType, Payload, encode};
 
 use super::body::{Body, bare, refused, wanted_group};
+use super::doubt::{Doubt, PROOF, STEP};
 use crate::config::{ConnId, Connection, Path};
-use crate::core::Ctx;
+use crate::core::{Cross, Ctx};
+use crate::counters::Counter;
 use crate::event::{Nat, Role};
 use crate::exchange::auth;
 use crate::failure::{Exchange, Failure, Misbehaviour, NoProposal};
@@ -21,7 +23,9 @@ use crate::work::{Work, WorkId, WorkOutcome};
 /// Our IKE_SA_INIT under way.
 pub(crate) struct Initiating {
     pub(crate) conn: ConnId,
-    config: Arc<Connection>,
+    pub(crate) config: Arc<Connection>,
+    /// No other IKE SA stands between the same two identities.
+    pub(crate) alone: bool,
     group: Group,
     ni: Vec<u8>,
     cookie: Option<Vec<u8>>,
@@ -29,6 +33,10 @@ pub(crate) struct Initiating {
     retries: u8,
     /// Answers that requests before the present one may still bring: each time one was sent earns one.
     owed: u32,
+    /// Acceptances that an earlier form of the present request may have brought.
+    doubt: Doubt,
+    /// Dials before this one that ended in doubt.
+    before: u8,
     fake_nat: [u8; 20],
     stage: InitStage,
 }
@@ -52,10 +60,23 @@ pub(crate) struct Reply {
 
 /// Cookies and group demands one dial puts up with.
 const MAX_RETRIES: u8 = 6;
+/// Dials begun anew because of doubt; the one after them takes the answer it has.
+const MAX_ANEW: u8 = 2;
 
 impl Initiating {
     /// Begins a dial. `None` when the connection names no group at all.
     pub(crate) fn start(
+        conn: ConnId,
+        config: Arc<Connection>,
+        path: Path,
+        ctx: &mut Ctx<'_>,
+    ) -> Option<IkeSa> {
+        Self::start_after(0, conn, config, path, ctx)
+    }
+
+    /// The same after so many that ended in doubt.
+    fn start_after(
+        before: u8,
         conn: ConnId,
         config: Arc<Connection>,
         path: Path,
@@ -69,11 +90,14 @@ impl Initiating {
         let state = Self {
             conn,
             config,
+            alone: false,
             group,
             ni: ctx.core.nonce(),
             cookie: None,
             retries: 0,
             owed: 0,
+            doubt: Doubt::default(),
+            before,
             fake_nat: ctx.core.random(),
             stage: InitStage::Generating(work),
         };
@@ -138,18 +162,63 @@ impl Initiating {
     ) -> State {
         let Ok(payloads) = &message.payloads else { return State::Initiating(self) };
         let body = Body(payloads);
-        let InitStage::Sent { pair, request } = self.stage else { return State::Initiating(self) };
-        self.stage = InitStage::Sent { pair, request };
-        if body.sa().is_none() && self.is_of_an_earlier_request() {
+        if !matches!(self.stage, InitStage::Sent { .. }) {
             return State::Initiating(self);
         }
-        if let Some(cookie) = body.notify(NotifyType::COOKIE).filter(|_| body.sa().is_none()) {
+        if body.sa().is_some() {
+            self.doubt.hold(message);
+            return self.weigh(shell, ctx);
+        }
+        let cookie = body.notify(NotifyType::COOKIE);
+        if self.is_of_an_earlier_request() {
+            if cookie.is_some() {
+                self.doubt.one_refused();
+            }
+            return self.weigh(shell, ctx);
+        }
+        if let Some(cookie) = cookie {
             return self.retry_with_cookie(shell, &cookie.data, ctx);
         }
-        if let Some(notify) = body.error().filter(|_| body.sa().is_none()) {
-            return self.refused(shell, notify, ctx);
+        match body.error() {
+            Some(notify) => self.refused(shell, notify, ctx),
+            None => self.fail(Failure::Misbehaved(Misbehaviour::MissingPayload), ctx),
         }
-        self.accept(shell, &message, body, ctx)
+    }
+
+    /// Goes on with an acceptance that answers the present request for certain; one in doubt has to prove itself.
+    fn weigh(mut self: Box<Self>, shell: &mut Shell, ctx: &mut Ctx<'_>) -> State {
+        if let Some(message) = self.doubt.settled() {
+            return self.accept(shell, &message, ctx);
+        }
+        if self.doubt.is_open() && self.doubt.may_probe() {
+            ctx.count(Counter::Doubted);
+            shell.window.prove(STEP, PROOF, ctx.now);
+            shell.repeat_request(ctx);
+        }
+        State::Initiating(self)
+    }
+
+    /// The request's whole time is over. With an answer that could not prove itself the dial begins anew: with another
+    /// SPI its first request has no other beside it.
+    pub(crate) fn give_up(
+        mut self: Box<Self>,
+        failure: Failure,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) -> State {
+        if !self.doubt.is_open() {
+            return self.fail(failure, ctx);
+        }
+        if self.before >= MAX_ANEW
+            && let Some(message) = self.doubt.first()
+        {
+            return self.accept(shell, &message, ctx);
+        }
+        let anew = Self::start_after(self.before + 1, self.conn, self.config, shell.path, ctx);
+        if let Some(sa) = anew {
+            ctx.core.crosses.push_back(Cross::Spawn(Box::new(sa)));
+        }
+        State::Closed
     }
 
     /// A request sent several times brings several answers; those after the first say nothing of what was sent since.
@@ -175,6 +244,7 @@ impl Initiating {
         if !(1..=64).contains(&cookie.len()) || self.retries >= MAX_RETRIES {
             return self.fail(Failure::Misbehaved(Misbehaviour::EndlessRetry), ctx);
         }
+        self.doubt.add_earlier(shell.window.sent().saturating_sub(1));
         self.start_over(shell);
         self.cookie = Some(cookie.to_vec());
         match std::mem::replace(&mut self.stage, InitStage::Generating(WorkId(0))) {
@@ -208,19 +278,16 @@ impl Initiating {
             return self.fail(Failure::Misbehaved(Misbehaviour::EndlessRetry), ctx);
         }
         self.start_over(shell);
+        self.doubt.clear();
         self.group = group;
         let seed = ctx.core.secret_seed();
         self.stage = InitStage::Generating(ctx.core.work(shell.id, Work::Generate { group, seed }));
         State::Initiating(self)
     }
 
-    fn accept(
-        mut self: Box<Self>,
-        shell: &mut Shell,
-        message: &Opened,
-        body: Body<'_>,
-        ctx: &mut Ctx<'_>,
-    ) -> State {
+    fn accept(mut self: Box<Self>, shell: &mut Shell, message: &Opened, ctx: &mut Ctx<'_>) -> State {
+        let Ok(payloads) = &message.payloads else { return State::Initiating(self) };
+        let body = Body(payloads);
         let (Some(sa), Some(ke), Some(nr)) = (body.sa(), body.ke(), body.nonce()) else {
             return self.fail(Failure::Misbehaved(Misbehaviour::MissingPayload), ctx);
         };
@@ -266,7 +333,8 @@ impl Initiating {
         if reply.nat.found() {
             shell.path = shell.path.floated();
         }
-        auth::start(shell, self.conn, self.config, self.ni, reply, keys, ctx)
+        let dial = auth::Dial { conn: self.conn, config: self.config, alone: self.alone, ni: self.ni };
+        auth::start(shell, dial, reply, keys, ctx)
     }
 
     fn fail(&self, failure: Failure, ctx: &mut Ctx<'_>) -> State {

@@ -1,5 +1,6 @@
 //! IKE_SA_INIT as responder (RFC 7296 section 1.2), once cookies and bounds let it through.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crypto::Secret;
@@ -7,6 +8,7 @@ use ike_wire::{Header, IkeSpi, KeGroup, KeyExchange, NotifyType, Payload, Securi
 
 use super::body::{Body, bare};
 use crate::config::{ConnId, Encapsulation, Path};
+use crate::cookie::Forms;
 use crate::core::Ctx;
 use crate::counters::Counter;
 use crate::event::{Nat, Note, Role};
@@ -24,11 +26,11 @@ use crate::work::{Work, WorkId, WorkOutcome};
 pub(crate) struct Answering {
     work: WorkId,
     header: Header,
-    candidates: Vec<ConnId>,
+    pub(crate) candidates: Vec<ConnId>,
     encapsulation: Encapsulation,
     suite: IkeSuite,
     answer: SecurityAssociation,
-    pub(crate) request: Vec<u8>,
+    pub(crate) request: Forms,
     ni: Vec<u8>,
     nat_payloads: Vec<Payload>,
     fragments: bool,
@@ -74,7 +76,7 @@ impl Answering {
             encapsulation: accepted.encapsulation,
             suite: accepted.choice.suite,
             answer: accepted.choice.answer,
-            request: accepted.raw.to_vec(),
+            request: Forms::new(accepted.raw.to_vec()),
             ni: accepted.ni.to_vec(),
             nat_payloads: body.0.iter().filter(is_nat).cloned().collect(),
             fragments: body.has(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED),
@@ -136,6 +138,7 @@ impl Answering {
         shell.window.answered(packets);
         State::HalfOpen(Box::new(HalfOpen {
             candidates: self.candidates,
+            standing: BTreeMap::new(),
             suite: self.suite,
             channel: Channel::new(keys.crypt, self.fragments),
             derive: keys.derive,

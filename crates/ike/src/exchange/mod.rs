@@ -5,6 +5,8 @@ pub(crate) mod auth_answer;
 pub(crate) mod body;
 pub(crate) mod child;
 pub(crate) mod child_answer;
+pub(crate) mod child_refused;
+pub(crate) mod doubt;
 pub(crate) mod inform;
 pub(crate) mod init;
 pub(crate) mod init_answer;

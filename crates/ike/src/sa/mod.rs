@@ -18,7 +18,7 @@ use crate::config::{ConnId, Connection};
 use crate::core::Ctx;
 use crate::counters::Counter;
 use crate::engine::Report;
-use crate::event::{ChildId, DownReason, IkeId, Note, Role};
+use crate::event::{ChildId, DownReason, Event, IkeId, Note, Role};
 use crate::exchange::auth::Authenticating;
 use crate::exchange::auth_answer::HalfOpen;
 use crate::exchange::init::Initiating;
@@ -124,7 +124,9 @@ impl IkeSa {
 
     /// Up, and neither replaced nor being deleted.
     pub(crate) fn is_current(&self) -> bool {
-        self.up().is_some_and(|up| up.phase == Phase::Current && up.inherits_from.is_none())
+        self.up().is_some_and(|up| {
+            up.phase == Phase::Current && up.inherits_from.is_none() && up.superseded.is_none()
+        })
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
@@ -192,7 +194,7 @@ impl IkeSa {
 
     fn peer_silent(&mut self, failure: Failure, ctx: &mut Ctx<'_>) {
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Initiating(state) => ctx.failed(state.conn, failure),
+            State::Initiating(state) => self.state = state.give_up(failure, &mut self.shell, ctx),
             State::Authenticating(state) => {
                 state.fail(failure, ctx);
             }
@@ -249,6 +251,14 @@ impl IkeSa {
             | State::Farewell(_)
             | State::Lingering(_)
             | State::Closed => {}
+        }
+    }
+
+    /// Another takes its place, and the peer may delete it; if it does not within `patience`, we do.
+    pub(crate) fn supersede(&mut self, reason: DownReason, patience: Duration, ctx: &Ctx<'_>) {
+        if let State::Up(up) = &mut self.state {
+            up.superseded = Some(reason);
+            self.shell.timers.set(Timer::GiveUp, ctx.now + patience);
         }
     }
 
@@ -338,6 +348,19 @@ impl IkeSa {
     pub(crate) fn terminate_child(&mut self, child: ChildId, ctx: &mut Ctx<'_>) {
         if let State::Up(up) = &mut self.state {
             up.close_child(child, DownReason::Commanded, &mut self.shell, ctx);
+        }
+    }
+
+    /// Its successor, told of already, is gone too.
+    pub(crate) fn end_without_heir(&mut self, new: IkeId, ctx: &mut Ctx<'_>) {
+        if let State::Up(up) = &mut self.state {
+            up.tell_down(DownReason::PeerDeleted, ctx);
+            ctx.event(Event::IkeDown {
+                conn: up.conn,
+                ike: new,
+                reason: DownReason::PeerDeleted,
+                replaced: false,
+            });
         }
     }
 

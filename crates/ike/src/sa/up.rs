@@ -60,6 +60,8 @@ pub(crate) struct Up {
     pub(crate) peer_rekey: Option<PeerRekey>,
     /// Made by rekeying the IKE SA named, whose CHILD SAs have not moved here yet.
     pub(crate) inherits_from: Option<IkeId>,
+    /// Another of the connection has taken its place, which the peer made or both did; it ends for this reason.
+    pub(crate) superseded: Option<DownReason>,
     /// Its `IkeDown`, or the `IkeRekeyed` that ended it, was told; or it never was announced.
     pub(crate) told: bool,
 }
@@ -111,6 +113,7 @@ impl Up {
             serving_ike: None,
             peer_rekey: None,
             inherits_from,
+            superseded: None,
             told: false,
         };
         let life = up.config.ike_lifetime;
@@ -290,8 +293,8 @@ impl Up {
             return;
         }
         self.told = true;
-        let replaced =
-            matches!(reason, DownReason::Replaced | DownReason::PeerRestarted | DownReason::Redundant);
+        let replaced = self.superseded.is_some()
+            || matches!(reason, DownReason::Replaced | DownReason::PeerRestarted | DownReason::Redundant);
         ctx.event(Event::IkeDown { conn: self.conn, ike, reason, replaced });
     }
 
@@ -317,7 +320,10 @@ impl Up {
             Timer::GiveUp if self.inherits_from.is_some() => return false,
             // The peer owes us a DELETE: of one it rekeyed, or of one of two that crossed.
             Timer::GiveUp if self.told => self.delete_ike(DownReason::Rekeyed, shell, ctx),
-            Timer::GiveUp => self.delete_ike(DownReason::Redundant, shell, ctx),
+            Timer::GiveUp => {
+                let reason = self.superseded.unwrap_or(DownReason::Redundant);
+                self.delete_ike(reason, shell, ctx);
+            }
         }
         true
     }

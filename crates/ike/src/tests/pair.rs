@@ -10,6 +10,7 @@ use crypto::Secret;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 
+pub(super) use super::host::{Host, mirror};
 use crate::*;
 
 pub(super) const CONN: ConnId = ConnId(1);
@@ -33,24 +34,6 @@ impl Weather {
         Self { loss: 0, twice: 0, delay: Duration::from_millis(10), jitter: Duration::ZERO };
     pub(super) const FOUL: Self =
         Self { loss: 250, twice: 150, delay: Duration::from_millis(20), jitter: Duration::from_millis(400) };
-}
-
-/// One engine with what it said.
-pub(super) struct Host {
-    pub(super) engine: Engine,
-    pub(super) address: IpAddr,
-    pub(super) events: Vec<Event>,
-    /// CHILD SAs told up and not yet down, in that order.
-    pub(super) children: BTreeMap<ChildId, ChildUp>,
-    pub(super) ikes: BTreeMap<IkeId, Path>,
-    pub(super) sent: Vec<Transmit>,
-    /// The CHILD SA packets go out on, by the rules that `ChildUp` and `ChildDown` state.
-    pub(super) current: Option<ChildId>,
-    /// Inbound SPIs of CHILD SAs that are down, and until when they are still heard.
-    pub(super) lingering: Vec<(u32, Instant)>,
-    now: Instant,
-    /// How long its key exchanges take.
-    pub(super) work_delay: Duration,
 }
 
 struct Flight {
@@ -359,111 +342,6 @@ impl World {
             .filter_map(|event| match event {
                 Event::Failed { failure, .. } => Some(failure.clone()),
                 _ => None,
-            })
-            .collect()
-    }
-}
-
-/// Two ends of one CHILD SA.
-pub(super) fn mirror(a: &ChildUp, b: &ChildUp) {
-    assert_eq!((a.spi_in, a.spi_out), (b.spi_out, b.spi_in));
-    assert_eq!((a.suite, a.esn, a.encap, a.pfs), (b.suite, b.esn, b.encap, b.pfs));
-    assert_eq!((&a.local_ts, &a.remote_ts), (&b.remote_ts, &b.local_ts));
-    assert!(a.keys.encr_in == b.keys.encr_out && a.keys.encr_out == b.keys.encr_in);
-    assert!(a.keys.integ_in == b.keys.integ_out && a.keys.integ_out == b.keys.integ_in);
-    assert!(a.keys.encr_in != a.keys.encr_out);
-}
-
-impl Host {
-    fn learn(&mut self, event: Event) {
-        match &event {
-            Event::IkeUp(up) => assert!(self.ikes.insert(up.ike, up.path).is_none()),
-            Event::ChildUp(up) => {
-                assert!(self.ikes.contains_key(&up.ike), "a CHILD SA of an unknown IKE SA");
-                assert!(self.children.insert(up.child, (**up).clone()).is_none());
-                let at_once = up.replaces.is_none() || up.role == Role::Initiator || self.current.is_none();
-                if at_once && !up.inbound_only {
-                    self.current = Some(up.child);
-                }
-            }
-            Event::ChildDown { child, spi_in, linger, .. } => {
-                let up = self.children.remove(child).expect("down twice, or never up");
-                assert_eq!(up.spi_in, *spi_in);
-                self.lingering.push((*spi_in, self.now + *linger));
-                if self.current == Some(*child) {
-                    self.current =
-                        self.children.values().filter(|up| !up.inbound_only).map(|up| up.child).max();
-                }
-            }
-            Event::IkeRekeyed { old, new, .. } => {
-                let path = self.ikes.remove(old).expect("rekeyed twice, or never up");
-                assert!(self.ikes.insert(*new, path).is_none());
-            }
-            Event::IkeDown { ike, .. } => assert!(self.ikes.remove(ike).is_some(), "down twice, or never up"),
-            Event::PathChanged { ike, path, .. } => {
-                self.ikes.insert(*ike, *path);
-            }
-            Event::Failed { .. } | Event::Note(_) => {}
-        }
-        self.events.push(event);
-    }
-
-    /// A packet came in on this SPI: is it heard? It may be the sign to move to a successor.
-    fn hears(&mut self, spi: u32, now: Instant) -> bool {
-        let Some(up) = self.children.values().find(|up| up.spi_in == spi) else {
-            return self.lingering.iter().any(|(lingering, until)| *lingering == spi && now <= *until);
-        };
-        if up.replaces.is_some() && up.replaces == self.current && !up.inbound_only {
-            self.current = Some(up.child);
-        }
-        true
-    }
-
-    /// The one CHILD SA.
-    pub(super) fn child(&self) -> &ChildUp {
-        assert_eq!(self.children.len(), 1, "{:#?}", self.story());
-        self.children.values().next().unwrap()
-    }
-
-    pub(super) fn up(&self) -> bool {
-        !self.children.is_empty()
-    }
-
-    pub(super) fn count(&self, is: impl Fn(&Event) -> bool) -> usize {
-        self.events.iter().filter(|event| is(event)).count()
-    }
-
-    pub(super) fn child_reasons(&self) -> Vec<DownReason> {
-        self.events
-            .iter()
-            .filter_map(|event| match event {
-                Event::ChildDown { reason, .. } => Some(*reason),
-                _ => None,
-            })
-            .collect()
-    }
-
-    pub(super) fn ike_reasons(&self) -> Vec<DownReason> {
-        self.events
-            .iter()
-            .filter_map(|event| match event {
-                Event::IkeDown { reason, .. } => Some(*reason),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// What happened, a line an event.
-    pub(super) fn story(&self) -> Vec<String> {
-        self.events
-            .iter()
-            .map(|event| match event {
-                Event::IkeUp(up) => format!("IkeUp {:?} {:?}", up.ike, up.role),
-                Event::ChildUp(up) => format!(
-                    "ChildUp {:?} in {:08x} out {:08x} {:?} of {:?} replaces {:?} inbound only {}",
-                    up.child, up.spi_in, up.spi_out, up.role, up.ike, up.replaces, up.inbound_only
-                ),
-                other => format!("{other:?}"),
             })
             .collect()
     }

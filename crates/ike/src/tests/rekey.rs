@@ -34,6 +34,25 @@ fn either_side_rekeys_the_child_and_the_old_one_lingers() {
 }
 
 #[test]
+fn every_spi_tells_which_receiver_shall_have_its_packets() {
+    let mut world = World::pair(9);
+    let receivers = [3, 7];
+    for host in [A, B] {
+        world.hosts[host].engine.deal_spis(receivers[host].try_into().unwrap());
+    }
+    let mut world = world.established();
+    for side in [A, B, A, B] {
+        for host in [A, B] {
+            assert_eq!(world.hosts[host].child().spi_in % receivers[host], CONN.0);
+        }
+        let before = world.hosts[A].child().spi_in;
+        world.command(side, Command::RekeyChild { conn: CONN });
+        world.run_for(MOMENT);
+        assert_ne!(world.hosts[A].child().spi_in, before);
+    }
+}
+
+#[test]
 fn either_side_rekeys_the_ike_sa_and_the_child_moves_over() {
     for side in [A, B] {
         let mut world = World::pair(3).established();

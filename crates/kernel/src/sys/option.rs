@@ -27,6 +27,42 @@ pub(crate) fn get_int(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i
     if code == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
 
+/// `setsockopt` with a program of classic BPF, which the kernel checks and copies.
+pub(crate) fn set_program(
+    fd: BorrowedFd<'_>,
+    name: i32,
+    program: &mut [libc::sock_filter],
+) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: both pointers are to live values of the lengths told, which the kernel only reads.
+    let code = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            (&raw const program).cast(),
+            size_of_val(&program) as libc::socklen_t,
+        )
+    };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `getsockopt` into a buffer; how much of it the kernel wrote.
+pub(crate) fn get_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, value: &mut [u8]) -> io::Result<usize> {
+    let mut len = libc::socklen_t::try_from(value.len()).unwrap_or(libc::socklen_t::MAX);
+    // SAFETY: the pointer is to a live slice that nobody else has, of which the kernel writes at most `len` octets; `len`
+    // is a live local.
+    let code =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut len) };
+    if code != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(len).unwrap_or(0).min(value.len()))
+}
+
 /// The supplementary groups of a Unix socket's peer (`SO_PEERGROUPS`), as they were when it connected.
 pub(crate) fn peer_groups(fd: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let mut groups: Vec<libc::gid_t> = vec![0; 64];

@@ -70,6 +70,17 @@ fn a_session_socket_keeps_to_its_device_source_and_options() {
         let mut got = [0; 5];
         accepted.stream.read_exact(&mut got).unwrap();
         assert_eq!(&got, b"hello");
+        measures(&stream, &accepted.stream);
+    }
+}
+
+/// Both ends measured the handshake at the least, and send what the dialler asked for, less the time stamps at most.
+fn measures(dialled: &TcpStream, accepted: &TcpStream) {
+    for end in [dialled, accepted] {
+        let found = tcp::measured(end).unwrap();
+        assert!((900..=1000).contains(&found.mss), "{found:?}");
+        let plausible = Duration::from_micros(1)..Duration::from_secs(5);
+        assert!(plausible.contains(&found.rtt), "{found:?}");
     }
 }
 

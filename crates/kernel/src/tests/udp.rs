@@ -63,6 +63,29 @@ fn a_run_is_sent_whole_and_arrives_joined_in_both_families() {
 }
 
 #[test]
+fn sockets_that_share_a_port_are_dealt_what_their_rest_says() {
+    let pair = Pair::new();
+    for (any, to) in [(ANY4, SocketAddr::new(B4.into(), 4500)), (ANY6, SocketAddr::new(B6.into(), 4500))] {
+        let shared = UdpOptions { reuse_port: true, ..UdpOptions::new(any) };
+        let at: Vec<_> = (0..3).map(|_| bind(&pair.b, &shared)).collect();
+        at[0].deal_by_first_word(3.try_into().unwrap()).unwrap();
+        let from = bind(&pair.a, &UdpOptions::new(any));
+        // The marker of IKE is among them, and numbers that are negative to a program that knows signs.
+        for word in [0_u32, 1, 2, 0xffff_fffe, 0xffff_ffff, 0x8000_0001] {
+            from.send_one(to, None, 0, &word.to_be_bytes()).unwrap();
+            let expected = &at[word as usize % 3];
+            let mut ring = RecvRing::coalescing();
+            readable(expected);
+            assert_eq!(expected.recv_batch(&mut ring).unwrap(), 1, "{word:#x}");
+            assert_eq!(*ring.messages().next().unwrap().bytes, word.to_be_bytes());
+        }
+        from.send_one(to, None, 0, &[0xff]).unwrap();
+        readable(&at[0]);
+        assert_eq!(at[0].recv_batch(&mut RecvRing::coalescing()).unwrap(), 1);
+    }
+}
+
+#[test]
 fn without_offload_the_same_runs_go_as_single_datagrams() {
     let pair = Pair::new();
     let plain = UdpOptions { offload: false, ..UdpOptions::new(ANY4) };

@@ -41,3 +41,33 @@ async fn an_address_that_is_taken_is_bound_once_it_is_free() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
+
+#[tokio::test]
+async fn a_connection_is_measured_while_it_stands_and_the_measuring_keeps_none_open() {
+    let (mut connections, mut events) = Connections::new(None);
+    let place = listener(79, 1);
+    connections.perform(StreamOp::Listen(place.clone()));
+    let address = SocketAddr::new(place.address, Listener::PORT);
+    let target =
+        Target { remote: address, source: None, device: None, ttl: 1, mss: Some(1000), password: None };
+    let (dialled, accepted) = (ConnId(1 << 40), ConnId(1));
+    connections.perform(StreamOp::Connect { conn: dialled, target });
+    assert!(connections.measured().is_empty(), "not connected yet");
+    for _ in 0..2 {
+        match events.recv().await {
+            Some(Event::Accepted { tunnel, stream, .. }) => connections.adopt(accepted, tunnel, stream),
+            Some(Event::Connected { conn, .. }) => assert_eq!(conn, dialled),
+            _ => panic!("something else"),
+        }
+    }
+    let measured = connections.measured();
+    assert_eq!(measured.keys().copied().collect::<Vec<_>>(), [accepted, dialled]);
+    for found in measured.values() {
+        assert!((900..=1000).contains(&found.mss) && !found.rtt.is_zero(), "{found:?}");
+    }
+    connections.perform(StreamOp::Close { conn: dialled, drain: false });
+    // The other end hears of it: the socket is closed, not only forgotten.
+    assert!(matches!(events.recv().await, Some(Event::Closed { conn }) if conn == accepted));
+    connections.forget(accepted);
+    assert!(connections.measured().is_empty());
+}

@@ -1,0 +1,171 @@
+//! Key exchanges, on as many threads as there are cores.
+//!
+//! They are arithmetic without a pause, from a fraction of a millisecond to half a second each. A thread for each of a
+//! few hundred dials that begin at once would leave the loop, which reads every peer's answer, one share of the
+//! processor in hundreds. So few are computed at a time and the others wait here.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use crate::shell::Outcome;
+
+/// More threads than this compute nothing sooner that matters.
+const MOST: usize = 8;
+
+/// Kinds of work.
+const KINDS: usize = 3;
+
+type Task = Box<dyn FnOnce() -> Outcome + Send>;
+
+/// The threads, which end once it is dropped.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Turns<Task>,
+    ended: bool,
+}
+
+impl Pool {
+    /// Starts a thread a core; outcomes go to `outcomes`.
+    ///
+    /// # Errors
+    /// Not a single thread can be started.
+    pub(crate) fn start(outcomes: &mpsc::Sender<Outcome>) -> std::io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
+        for number in 0..cores.min(MOST) {
+            let (of_thread, outcomes) = (Arc::clone(&shared), outcomes.clone());
+            let thread = std::thread::Builder::new().name(format!("exchange-{number}"));
+            match thread.spawn(move || of_thread.work(&outcomes)) {
+                Ok(_) => {}
+                Err(error) if number == 0 => return Err(error),
+                Err(error) => tracing::warn!(%error, "fewer threads for key exchanges than cores"),
+            }
+        }
+        Ok(Self { shared })
+    }
+
+    /// Has it computed when the turn of its kind (0, 1 or 2) comes. Each IKE SA waits for one piece of work at a time, or two, so that what
+    /// waits here is bounded by how many there are.
+    pub(crate) fn submit(&self, kind: usize, task: impl FnOnce() -> Outcome + Send + 'static) {
+        self.shared.lock().waiting.push(kind, Box::new(task));
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    /// Nothing that could panic is done while it is held.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self, outcomes: &mpsc::Sender<Outcome>) {
+        while let Some(task) = self.next() {
+            if outcomes.blocking_send(task()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Task> {
+        let mut state = self.lock();
+        loop {
+            if state.ended {
+                return None;
+            }
+            if let Some(next) = state.waiting.pop() {
+                return Some(next);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A queue for each kind of work, taken from in turn: a flood of one kind holds up no other.
+struct Turns<T> {
+    queues: [VecDeque<T>; KINDS],
+    next: usize,
+}
+
+impl<T> Default for Turns<T> {
+    fn default() -> Self {
+        Self { queues: std::array::from_fn(|_| VecDeque::new()), next: 0 }
+    }
+}
+
+impl<T> Turns<T> {
+    fn push(&mut self, kind: usize, item: T) {
+        if let Some(queue) = self.queues.get_mut(kind.min(KINDS - 1)) {
+            queue.push_back(item);
+        }
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        for kind in (0..KINDS).map(|step| (self.next + step) % KINDS).collect::<Vec<_>>() {
+            if let Some(item) = self.queues.get_mut(kind).and_then(VecDeque::pop_front) {
+                self.next = kind + 1;
+                return Some(item);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn each_kind_has_its_turn_however_much_of_another_waits() {
+        let mut turns = Turns::default();
+        for item in 0..4 {
+            turns.push(2, item);
+        }
+        turns.push(0, 10);
+        turns.push(1, 20);
+        turns.push(1, 21);
+        let order: Vec<i32> = std::iter::from_fn(|| turns.pop()).collect();
+        assert_eq!(order, [10, 20, 0, 21, 1, 2, 3]);
+    }
+
+    #[test]
+    fn two_hundred_dials_are_computed_by_no_more_threads_than_cores_and_all_are() {
+        let (outcomes, mut receiver) = mpsc::channel(256);
+        let pool = Pool::start(&outcomes).unwrap();
+        let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        for number in 0..200 {
+            let (at_once, most) = (Arc::clone(&at_once), Arc::clone(&most));
+            pool.submit(number % KINDS, move || {
+                most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::yield_now();
+                at_once.fetch_sub(1, Ordering::SeqCst);
+                Ok(Box::new(|| gateway::Input::Time))
+            });
+        }
+        for _ in 0..200 {
+            assert!(receiver.blocking_recv().unwrap().is_ok());
+        }
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert!((1..=cores.min(MOST)).contains(&most.load(Ordering::SeqCst)), "{most:?}");
+        drop((pool, outcomes));
+        assert!(receiver.blocking_recv().is_none(), "its threads let go of the outcomes");
+    }
+}
