@@ -206,7 +206,10 @@ impl Tunnel {
     /// and windows from the next SA on.
     #[must_use]
     pub fn change(&self, new: &Self) -> Change {
+        // What asks for another device comes first: it is the greater change, and one alone is named.
         let restart = first([
+            (self.interface.queues == new.interface.queues, Field::Queues),
+            (self.interface.name == new.interface.name, Field::InterfaceName),
             (self.local == new.local, Field::Local),
             (self.remote == new.remote, Field::Remote),
             (self.psk_local == new.psk_local && self.psk_remote == new.psk_remote, Field::Psk),
@@ -217,8 +220,6 @@ impl Tunnel {
             (self.esp.encapsulation == new.esp.encapsulation, Field::Encapsulation),
             (self.esp.local_ts == new.esp.local_ts, Field::LocalTs),
             (self.esp.remote_ts == new.esp.remote_ts, Field::RemoteTs),
-            (self.interface.name == new.interface.name, Field::InterfaceName),
-            (self.interface.queues == new.interface.queues, Field::Queues),
         ]);
         let same = self.profile == new.profile
             && self.start == new.start

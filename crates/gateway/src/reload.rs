@@ -184,6 +184,14 @@ impl Gateway {
 
 /// What a running daemon cannot take over is refused before anything moves.
 fn movable(diff: &Diff) -> Result<(), String> {
+    // The kernel changes no device's number of queues, and a session of BGP is bound to the device it began on: its end
+    // would never reach the peer, which then refuses the next one for as long as its hold time.
+    let of_queues = |step: &Step| matches!(step, Step::Change(Change::Restart(Field::Queues)));
+    if let Some((name, _)) = diff.tunnels.iter().find(|(_, step)| of_queues(step)) {
+        return Err(format!(
+            "tunnel {name}: interface.queues changed: that needs a restart of the daemon; nothing of the file was applied"
+        ));
+    }
     match diff.control {
         Change::Keep => Ok(()),
         change @ (Change::Absorb | Change::Restart(_)) => Err(format!(

@@ -45,6 +45,7 @@ fn what_the_peer_agreed_to_restarts_the_tunnel() {
         ("local_ts  = [\"0.0.0.0/0\"]", "local_ts = [\"192.168.0.0/16\"]", Field::LocalTs),
         ("remote_ts = [\"0.0.0.0/0\"]", "remote_ts = [\"172.16.0.0/12\"]", Field::RemoteTs),
         ("\"vti0\"", "\"vti1\"", Field::InterfaceName),
+        ("\"vti0\"", "\"vti1\"\nqueues = 4", Field::Queues),
     ] {
         assert_eq!(tunnel_step(from, to), restart(field), "{to}");
     }
