@@ -133,11 +133,12 @@ impl Gateway {
     }
 
     fn begin(&mut self, now: Instant) {
-        // Rules an earlier run left go.
-        self.effects.push_back(Effect::Sources(Sources::new()));
-        if let Some(rules) = self.rules() {
-            self.effects.push_back(Effect::Rules(rules));
-        }
+        // Rules an earlier run left go; those that still hold never do, for what they guard may be all that keeps packets
+        // from leaving in clear until the tunnels are back.
+        self.effects.push_back(match self.rules() {
+            Some(rules) => Effect::Rules(rules),
+            None => Effect::Sources(Sources::new()),
+        });
         // The underlay before the first dial; the devices report themselves.
         self.effects.push_back(Effect::ReadKernel);
         for plan in self.plan.tunnels.values().cloned().collect::<Vec<_>>() {

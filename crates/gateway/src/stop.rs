@@ -85,6 +85,7 @@ impl Gateway {
     fn leave_nothing(&mut self) {
         self.give_up_move();
         self.forget_all_routes();
+        self.fib.close();
     }
 
     /// Ends once the peers have answered or patience is over, and the kernel is as it shall be left.

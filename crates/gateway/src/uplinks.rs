@@ -138,17 +138,22 @@ impl Gateway {
         if self.is_uplink_of(local, &tunnels) {
             return self.underlay.link_of(local, &tunnels).unwrap_or(0);
         }
-        let held = self.underlay.path_from(local, remote, &tunnels);
+        // By its own link or by the routes: a host may have rules of its own for what comes from that address.
+        let held = self.underlay.path_by_link_of(local, remote, &tunnels);
         held.map_or(0, |path| path.ifindex)
     }
 }
 
 impl PeerRoutes {
-    /// The ways to one address. In `main` stands the first that leads anywhere.
+    /// The ways to one address. In `main` stands the first that leads anywhere, of those that no rule could serve if there
+    /// is one.
     fn add(&mut self, remote: IpAddr, ways: &[Way]) {
         let prefix = Prefix::host(remote);
         let leads = |way: &&Way| matches!(way.hop, Some(Hop::Device { .. }));
-        let Some(first) = ways.iter().find(leads).or_else(|| ways.first()) else { return };
+        let unnamed = ways.iter().find(|way| leads(way) && way.uplink.is_none());
+        let Some(first) = unnamed.or_else(|| ways.iter().find(leads)).or_else(|| ways.first()) else {
+            return;
+        };
         let Some(hop) = first.hop else { return };
         let key = Key { table: Routes::MAIN, prefix };
         self.wishes.push((key, Wish::new(hop, first.from.clone())));
@@ -178,7 +183,7 @@ mod tests {
     }
 
     fn way(local: &str, link: u32, hop: Hop) -> Way {
-        Way { from: local.to_owned(), uplink: Some((local.parse().unwrap(), link)), hop: Some(hop) }
+        Way { from: local.to_owned(), uplink: local.parse().ok().map(|local| (local, link)), hop: Some(hop) }
     }
 
     /// (table, hop) of the routes, and the rules.
@@ -201,6 +206,14 @@ mod tests {
         assert_eq!(found, [(Routes::MAIN, device(2)), (TABLES + 2, device(2)), (TABLES + 3, device(3))]);
         let rules = [(FIRST.parse().unwrap(), TABLES + 2), (SECOND.parse().unwrap(), TABLES + 3)];
         assert_eq!(sources, rules.into());
+    }
+
+    #[test]
+    fn a_tunnel_whose_address_the_file_does_not_name_has_the_route_in_main() {
+        let any = Way { uplink: None, ..way("any", 0, device(3)) };
+        let (found, sources) = routes(&[way(FIRST, 2, device(2)), any]);
+        assert_eq!(found, [(Routes::MAIN, device(3)), (TABLES + 2, device(2))]);
+        assert_eq!(sources, [(FIRST.parse().unwrap(), TABLES + 2)].into());
     }
 
     #[test]

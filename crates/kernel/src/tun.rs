@@ -38,13 +38,16 @@ pub struct TunOptions {
     pub gso_max: Option<u32>,
     /// Put `fq_codel` at its root, unless someone put another discipline there.
     pub fair: bool,
+    /// Routes of this protocol number into a device that must be made anew say "unreachable" from then on: they would go
+    /// with it, and what they carried would follow others.
+    pub kept_routes: Option<u8>,
 }
 
 impl TunOptions {
     /// One queue of 10,000 packets, `fq_codel` before it where the kernel has that.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), queues: 1, queue_len: 10_000, gso_max: None, fair: true }
+        Self { name: name.into(), queues: 1, queue_len: 10_000, gso_max: None, fair: true, kept_routes: None }
     }
 
     /// The alias that marks the device as ours: `causeway:NAME`.
@@ -128,6 +131,9 @@ impl Tun {
             // A device made with another queue mode cannot be attached to: make it anew.
             Err(TunError::Setup { step: ATTACH, source }) if source.raw_os_error() == Some(libc::EINVAL) => {
                 let Some(link) = existing else { return Err(TunError::Setup { step: ATTACH, source }) };
+                if let Some(protocol) = options.kept_routes {
+                    netlink.refuse_routes_into(link.index, protocol)?;
+                }
                 netlink.delete_link(link.index)?;
                 Self::attach(netlink, options, None)
             }

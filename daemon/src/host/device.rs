@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use control::view::Offload;
-use gateway::Device;
+use gateway::{Device, PROTOCOL};
 use kernel::netlink::{Address, LinkChange, Netlink, NetlinkError};
 use kernel::tun::{self, Tun, TunError, TunOptions};
 use tunnel::TunnelId;
@@ -42,7 +42,7 @@ pub(super) fn carry_out(
             // Opened anew: the queue of before must be free.
             workers.detach(tunnel);
             let tries = if open_devices.remove(&tunnel).is_some() { TRIES } else { 1 };
-            let options = TunOptions { queues, ..TunOptions::new(&name) };
+            let options = TunOptions { queues, kept_routes: Some(PROTOCOL), ..TunOptions::new(&name) };
             let outcome = open(netlink, &options, &addresses, mtu, tries).map(|(tun, ready)| {
                 open_devices.insert(tunnel, OpenDevice { index: ready.index, name, addresses });
                 let offloads = tun.offloads();

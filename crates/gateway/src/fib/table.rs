@@ -43,6 +43,8 @@ pub(crate) struct Fib {
     in_flight: Vec<Change>,
     /// Table or metric changed: what nobody wants any more stays until [`end_move`](Fib::end_move).
     moving: bool,
+    /// The end: nothing is wanted any more, whoever asks.
+    closed: bool,
 }
 
 /// One row of `show routes`.
@@ -71,14 +73,20 @@ impl Fib {
             dirty: BTreeSet::new(),
             in_flight: Vec::new(),
             moving: false,
+            closed: false,
         }
     }
 
     /// States a wish; the same again changes nothing.
     pub(crate) fn want(&mut self, key: Key, origin: Origin, wish: Wish) {
-        if self.wishes.insert(key, origin, wish) {
+        if !self.closed && self.wishes.insert(key, origin, wish) {
             self.dirty.insert(Place { key, metric: self.metric });
         }
+    }
+
+    /// From now on no route is wanted: news that come while the daemon ends must leave none behind.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
     }
 
     /// Takes it back.

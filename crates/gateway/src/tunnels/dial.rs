@@ -90,6 +90,9 @@ impl Gateway {
 
     /// A name was looked up. What it led to before counts no more.
     pub(crate) fn resolved(&mut self, id: TunnelId, outcome: Result<Vec<IpAddr>, String>, now: Instant) {
+        if self.is_stopping() {
+            return;
+        }
         let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
         let Dial::Resolving { attempt } = tunnel.dial else { return };
         let list = match outcome {

@@ -207,7 +207,12 @@ impl Gateway {
             }
             Report::FirstPacket { tunnel, spi } => {
                 if let Some(row) = self.tunnels.get_mut(&tunnel) {
-                    self.table_dirty |= row.children.first_packet(spi);
+                    let moved = row.children.first_packet(spi);
+                    self.table_dirty |= moved;
+                    if moved {
+                        // Another suite or form of ESP may leave another MTU.
+                        self.size_interface(tunnel);
+                    }
                 }
             }
             Report::PathMoved { spi, path, .. } => {

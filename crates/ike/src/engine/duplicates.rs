@@ -1,20 +1,18 @@
 //! One peer at a time: what becomes of a connection's other IKE SAs when one has authenticated.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Engine;
 use crate::config::ConnId;
 use crate::event::{DownReason, IkeId, Role};
 use crate::sa::{IkeSa, Phase};
 
-/// How long the peer may take to delete an IKE SA that goes: of two that crossed the one that it made, or the one it had
-/// before it authenticated anew. strongSwan waits as long before it deletes one of the latter itself.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 impl Engine {
     /// RFC 7296 section 2.4: with INITIAL_CONTACT the peer says that it has no other, so they go without a word;
-    /// without it the peer may be authenticating anew before it lets the old one go, and deletes that itself, or we do. When both ends dialled at the same time, both IKE SAs are good, and the one whose
-    /// initiator's SPI is lower stays: both ends know both SPIs and choose alike.
+    /// without it the peer may be authenticating anew before it lets the old one go, and deletes that itself, or we do: one
+    /// goes like that at a time, so that a peer that comes again and again has two, not as many as it likes. When both
+    /// ends dialled at the same time, both IKE SAs are good, and the one whose initiator's SPI is lower stays: both ends
+    /// know both SPIs and choose alike.
     pub(super) fn end_duplicates(&mut self, ike: IkeId, conn: ConnId, initial_contact: bool, now: Instant) {
         for other in self.of(conn) {
             if other == ike {
@@ -34,8 +32,8 @@ impl Engine {
                 self.end_crossed(loser, now);
             } else if initial_contact {
                 self.with(other, now, |sa, ctx| sa.drop_silently(DownReason::PeerRestarted, ctx));
-            } else if sa.shell.role == Role::Responder {
-                self.with(other, now, |sa, ctx| sa.supersede(DownReason::Replaced, PATIENCE, ctx));
+            } else if sa.shell.role == Role::Responder && old.up().is_some_and(|up| up.superseded.is_none()) {
+                self.with(other, now, |sa, ctx| sa.supersede(DownReason::Replaced, ctx));
             } else {
                 self.with(other, now, |sa, ctx| sa.terminate(DownReason::Replaced, ctx));
             }
@@ -46,7 +44,7 @@ impl Engine {
     fn end_crossed(&mut self, loser: IkeId, now: Instant) {
         self.with(loser, now, |sa, ctx| match sa.shell.role {
             Role::Initiator => sa.terminate(DownReason::Redundant, ctx),
-            Role::Responder => sa.supersede(DownReason::Redundant, PATIENCE, ctx),
+            Role::Responder => sa.supersede(DownReason::Redundant, ctx),
         });
     }
 }

@@ -74,7 +74,7 @@ impl Doubt {
 
     /// May the request be repeated at once?
     pub(crate) fn may_probe(&mut self) -> bool {
-        self.probes += 1;
+        self.probes = self.probes.saturating_add(1);
         self.probes <= MAX_PROBES
     }
 }

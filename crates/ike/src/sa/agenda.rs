@@ -51,6 +51,8 @@ impl Up {
             Want::DeleteIke => self.start_delete_ike(shell, ctx),
             Want::DeleteChild(child) if current => self.start_delete_child(child, shell, ctx),
             Want::CreateChild if current && !self.has_child() => self.start_child(None, shell, ctx),
+            // Another is in its place: nothing new is made on it.
+            Want::CreateChild | Want::RekeyChild(_) | Want::RekeyIke if self.superseded.is_some() => {}
             // The peer may not even have our answer that made it, and would not find it.
             Want::RekeyChild(child) if current && self.is_unconfirmed(child) => {
                 self.later(want, RETRY_SOON, shell, ctx);

@@ -34,6 +34,10 @@ pub(crate) use succession::{Estate, PeerRekey};
 pub(crate) use up::{Phase, Up, UpParts};
 pub(crate) use wants::{Stage, Task, Want};
 
+/// How long the peer may take to delete an IKE SA that goes: of two that crossed the one that it made, or the one it had
+/// before it authenticated anew. strongSwan waits as long before it deletes one of the latter itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// An IKE SA, in whatever state.
 pub(crate) struct IkeSa {
     pub(crate) shell: Shell,
@@ -254,11 +258,11 @@ impl IkeSa {
         }
     }
 
-    /// Another takes its place, and the peer may delete it; if it does not within `patience`, we do.
-    pub(crate) fn supersede(&mut self, reason: DownReason, patience: Duration, ctx: &Ctx<'_>) {
+    /// Another takes its place, and the peer may delete it; if it does not within [`PATIENCE`], we do.
+    pub(crate) fn supersede(&mut self, reason: DownReason, ctx: &Ctx<'_>) {
         if let State::Up(up) = &mut self.state {
             up.superseded = Some(reason);
-            self.shell.timers.set(Timer::GiveUp, ctx.now + patience);
+            self.shell.timers.set(Timer::GiveUp, ctx.now + PATIENCE);
         }
     }
 

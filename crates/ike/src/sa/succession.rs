@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::{Phase, Shell, Up, UpParts, Want};
+use super::{PATIENCE, Phase, Shell, Up, UpParts, Want};
 use crate::child::Child;
 use crate::core::{Cross, Ctx};
 use crate::event::{ChildId, Event, IkeId, Role};
@@ -34,6 +34,7 @@ impl Up {
     ) -> Self {
         let mut up = Self::assemble(parts, Some(old_id), shell, ctx);
         up.last_heard = old.last_heard;
+        up.superseded = old.superseded;
         up.told = true;
         up
     }
@@ -64,7 +65,11 @@ impl Up {
     pub(crate) fn inherit(&mut self, estate: Estate, shell: &mut Shell, ctx: &mut Ctx<'_>) {
         self.inherits_from = None;
         self.told = false;
-        shell.timers.stop(Timer::GiveUp);
+        match self.superseded {
+            None => shell.timers.stop(Timer::GiveUp),
+            // A rekeying is no way to stay for one that is to go.
+            Some(_) => shell.timers.set(Timer::GiveUp, ctx.now + PATIENCE),
+        }
         self.children.extend(estate.children);
         self.last_heard = self.last_heard.max(estate.last_heard);
         for want in estate.wants {

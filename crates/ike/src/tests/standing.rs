@@ -73,6 +73,37 @@ fn an_ike_sa_whose_peer_came_again_and_forgot_it_is_deleted_after_a_while() {
     assert_eq!(world.hosts[B].children.len(), 1);
 }
 
+#[test]
+fn a_peer_that_comes_again_and_again_has_two_ike_sas_at_most() {
+    let mut world = with_a_second_dial(24);
+    for number in 2..8 {
+        let (conn, now, path) = (ConnId(number), world.now, world.path(A));
+        world.hosts[A].engine.upsert_connection(conn, connection(A), now);
+        world.command(A, Command::Initiate { conn, path });
+        world.run_for(Duration::from_secs(1));
+        assert!(world.hosts[B].engine.ike_status(CONN).len() <= 2);
+        assert!(world.hosts[B].children.len() <= 2);
+    }
+    world.run_for(Duration::from_secs(20));
+    assert_eq!((world.hosts[B].engine.ike_status(CONN).len(), world.hosts[B].children.len()), (1, 1));
+}
+
+#[test]
+fn who_is_replaced_does_not_stay_by_rekeying() {
+    for side in [A, B] {
+        let mut world = with_a_second_dial(25);
+        dial_again(&mut world);
+        world.run_for(Duration::from_secs(2));
+        assert_eq!(world.hosts[B].ikes.len(), 2);
+        // A's connection is the old one; what B is told to rekey is the new one.
+        world.command(side, Command::RekeyIke { conn: CONN });
+        world.run_for(Duration::from_secs(20));
+        assert_eq!(world.hosts[B].engine.ike_status(CONN).len(), 1, "rekeyed by {side}");
+        assert_eq!(world.hosts[B].children.len(), 1);
+        assert_eq!(world.hosts[A].engine.ike_status(CONN).len(), 0);
+    }
+}
+
 /// Does a request of this exchange under way to `to` bring INITIAL_CONTACT?
 fn initial_contact(world: &World, to: usize) -> Vec<bool> {
     let requests =

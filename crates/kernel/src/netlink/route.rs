@@ -184,6 +184,25 @@ impl Netlink {
         outcomes
     }
 
+    /// Put "unreachable" in the place of every route of a protocol that leads into a device. One that is gone by then is
+    /// no error.
+    pub fn refuse_routes_into(&mut self, ifindex: u32, protocol: u8) -> Result<(), NetlinkError> {
+        let filter = RouteFilter { table: None, protocol: Some(protocol), ipv4: None };
+        let refused: Vec<RouteChange> = self
+            .routes(filter)?
+            .into_iter()
+            .filter(|route| match route.target {
+                Target::Device(device) => device == ifindex,
+                Target::Gateway { device, .. } => device == Some(ifindex),
+                Target::Unreachable | Target::Blackhole | Target::Prohibit | Target::Other => false,
+            })
+            .map(|route| {
+                RouteChange::Replace(Route { target: Target::Unreachable, source: None, mtu: None, ..route })
+            })
+            .collect();
+        self.apply(&refused).into_iter().find(Result::is_err).unwrap_or(Ok(()))
+    }
+
     /// Read routes. Those of the kernel's cache are left out; a table that does not exist is empty.
     pub fn routes(&mut self, filter: RouteFilter) -> Result<Vec<Route>, NetlinkError> {
         let mut found = Vec::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{configure, switch};
 use crate::epoll::{Bell, Epoll, Interest};
-use crate::netlink::{LinkChange, Netlink};
+use crate::netlink::{LinkChange, Netlink, Route, RouteChange, RouteFilter, Target};
 use crate::netns::Namespace;
 use crate::tun::{self, READ_BUFFER, Tun, TunError, TunOptions, TunQueue};
 
@@ -128,6 +128,36 @@ fn several_queues_open_and_a_change_of_queue_mode_makes_the_device_anew() {
         drop(tun.into_queues());
         let single = Tun::open(netlink, &TunOptions::new("vti0")).unwrap();
         assert_eq!(single.queues().len(), 1);
+    });
+}
+
+#[test]
+fn a_device_made_anew_leaves_our_routes_refusing() {
+    const OURS: u8 = 179;
+    inside(|netlink| {
+        let tun = Tun::open(netlink, &TunOptions::new("vti0")).unwrap();
+        let index = tun.index();
+        switch(netlink, index, true);
+        drop(tun.into_queues());
+        let prefixes = ["10.1.0.0/16", "10.2.0.1/32", "2001:db8:1::/48"].map(|text| text.parse().unwrap());
+        let other = Tun::open(netlink, &TunOptions::new("vti1")).unwrap().index();
+        switch(netlink, other, true);
+        for (table, index) in [(254, index), (1000, index), (1001, other)] {
+            let routes = prefixes.map(|prefix| {
+                let route = Route::new(prefix, OURS, Target::Device(index));
+                RouteChange::Add(Route { table, metric: 20, ..route })
+            });
+            netlink.apply(&routes).into_iter().for_each(Result::unwrap);
+        }
+        let kept = TunOptions { queues: 2, kept_routes: Some(OURS), ..TunOptions::new("vti0") };
+        assert_eq!(Tun::open(netlink, &kept).unwrap().queues().len(), 2);
+        let filter = RouteFilter { table: None, protocol: Some(OURS), ipv4: None };
+        let left = netlink.routes(filter).unwrap();
+        assert_eq!(left.len(), 9, "{left:?}");
+        for route in left {
+            let expected = if route.table == 1001 { Target::Device(other) } else { Target::Unreachable };
+            assert_eq!(route.target, expected, "{route:?}");
+        }
     });
 }
 
