@@ -5,6 +5,8 @@
 //! look, how keys are made and which route is best it leaves to the engines below.
 
 mod arrivals;
+#[cfg(test)]
+mod begins;
 mod command;
 mod effect;
 mod facts;

@@ -20,7 +20,8 @@ const WAN: u32 = 2;
 /// The device of tunnel n has this index and n.
 const DEVICES: u32 = 100;
 
-struct NoSecrets;
+/// No file has a secret here.
+pub(crate) struct NoSecrets;
 
 impl Host for NoSecrets {
     fn file(&self, _: &str) -> Result<Secret, SecretError> {
