@@ -55,8 +55,8 @@ impl Pool {
         Ok(Self { shared })
     }
 
-    /// Has it computed when the turn of its kind (0, 1 or 2) comes. Each IKE SA waits for one piece of work at a time, or two, so that what
-    /// waits here is bounded by how many there are.
+    /// Has it computed when the turn of its kind (0, 1 or 2) comes. Each IKE SA waits for one piece of work at a time, or
+    /// two; what was asked for one that is gone by then is computed all the same.
     pub(crate) fn submit(&self, kind: usize, task: impl FnOnce() -> Outcome + Send + 'static) {
         self.shared.lock().waiting.push(kind, Box::new(task));
         self.shared.changed.notify_one();
@@ -118,7 +118,8 @@ impl<T> Turns<T> {
     }
 
     fn pop(&mut self) -> Option<T> {
-        for kind in (0..KINDS).map(|step| (self.next + step) % KINDS).collect::<Vec<_>>() {
+        let first = self.next;
+        for kind in (0..KINDS).map(|step| (first + step) % KINDS) {
             if let Some(item) = self.queues.get_mut(kind).and_then(VecDeque::pop_front) {
                 self.next = kind + 1;
                 return Some(item);

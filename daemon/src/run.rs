@@ -107,7 +107,7 @@ fn assemble(file: &Path, plan: config::Gateway, logging: logging::Logging) -> Re
     start::confine();
     let mark = (plan.routes.table != Routes::MAIN).then_some(OUTER_MARK);
     let count = worker_count();
-    let Sockets { ike, workers, sender, notes, views } = sockets::open(count.get() as usize, mark)?;
+    let Sockets { ike, workers, sender, notes, views } = sockets::open(count, mark)?;
     for note in notes {
         tracing::info!("{note}");
     }

@@ -60,24 +60,24 @@ pub(crate) struct WorkerSockets {
     pub(crate) hears_esp: bool,
 }
 
-/// Opens all of them for `workers` (at least 1) workers. `mark` is that of every outer packet where learned
+/// Opens all of them for so many workers. `mark` is that of every outer packet where learned
 /// routes have a table of their own.
 ///
 /// A host without IPv6 gets the IPv4 sockets alone, with a note. Must run in the daemon's network namespace.
-pub(crate) fn open(workers: usize, mark: Option<u32>) -> Result<Sockets, SocketsError> {
-    let workers = workers.max(1);
+pub(crate) fn open(workers: NonZeroU32, mark: Option<u32>) -> Result<Sockets, SocketsError> {
+    let several = workers.get() > 1;
     let mut notes = Vec::new();
     // Port 500 first: it is never shared, so a second daemon stops here.
     let ike = both(&mut notes, |any| bind(any, IKE, mark, false))?;
-    let mut shares: Vec<Vec<Arc<UdpSocket>>> = (0..workers).map(|_| Vec::new()).collect();
+    let mut shares: Vec<Vec<Arc<UdpSocket>>> = (0..workers.get()).map(|_| Vec::new()).collect();
     for share in &mut shares {
         for socket in &ike {
-            share.push(Arc::new(bind(socket.local().ip(), NAT, mark, workers > 1)?));
+            share.push(Arc::new(bind(socket.local().ip(), NAT, mark, several)?));
         }
     }
-    if let Some(count) = u32::try_from(workers).ok().and_then(NonZeroU32::new).filter(|_| workers > 1) {
+    if several {
         for socket in shares.first().into_iter().flatten() {
-            if let Err(error) = socket.deal_by_first_word(count) {
+            if let Err(error) = socket.deal_by_first_word(workers) {
                 notes.push(format!(
                     "UDP {}: the kernel deals packets by address, not by SPI: {error}",
                     socket.local()

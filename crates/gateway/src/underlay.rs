@@ -91,8 +91,8 @@ impl Underlay {
         if own.is_some() {
             return own;
         }
-        let up = |index: u32| self.links.get(&index).is_some_and(|link| link.up);
-        let elsewhere = self.link_of(local, tunnels).is_none() || self.holders(local, tunnels).any(up);
+        let elsewhere = self.link_of(local, tunnels).is_none()
+            || self.holders(local, tunnels).any(|ifindex| self.is_up(ifindex));
         if elsewhere { self.path_to(address, tunnels) } else { None }
     }
 
@@ -125,9 +125,7 @@ impl Underlay {
     /// The best of the routes to `address` by links that are up and that `by` takes.
     fn best(&self, address: IpAddr, by: impl Fn(u32) -> bool) -> Option<OuterPath> {
         let usable = |route: &&UnderlayRoute| {
-            route.prefix.contains(address)
-                && by(route.ifindex)
-                && self.links.get(&route.ifindex).is_some_and(|link| link.up)
+            route.prefix.contains(address) && by(route.ifindex) && self.is_up(route.ifindex)
         };
         let best = self
             .routes
@@ -146,15 +144,19 @@ impl Underlay {
     /// Prefixes that a route by a link that is up leads to, tunnels excepted: an address in none of them has no
     /// [path](Self::path_to).
     pub fn reached<'a>(&'a self, tunnels: &'a BTreeSet<u32>) -> impl Iterator<Item = Prefix> + 'a {
-        let by_it =
-            |index: u32| !tunnels.contains(&index) && self.links.get(&index).is_some_and(|link| link.up);
+        let by_it = |ifindex: u32| !tunnels.contains(&ifindex) && self.is_up(ifindex);
         self.routes.iter().filter(move |route| by_it(route.ifindex)).map(|route| route.prefix)
+    }
+
+    /// Is there such a link, and does it carry?
+    fn is_up(&self, ifindex: u32) -> bool {
+        self.links.get(&ifindex).is_some_and(|link| link.up)
     }
 
     /// Can `address` be reached through this very link?
     #[must_use]
     pub fn leads(&self, address: IpAddr, ifindex: u32) -> bool {
-        self.links.get(&ifindex).is_some_and(|link| link.up)
+        self.is_up(ifindex)
             && self.routes.iter().any(|route| route.ifindex == ifindex && route.prefix.contains(address))
     }
 

@@ -131,7 +131,8 @@ impl Gateway {
                 && (tunnel.peer == Some(remote) || tunnel.known_remotes().any(|known| known == remote))
                 && self.locals(&tunnel.plan.local).contains(&local)
         };
-        if !self.tunnels.values().any(named) {
+        let mut there = self.peers.tunnels_at(remote).filter_map(|id| self.tunnels.get(&id));
+        if !there.any(named) {
             return 0;
         }
         let tunnels = self.tunnel_ifindexes();

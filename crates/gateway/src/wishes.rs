@@ -238,8 +238,8 @@ impl Gateway {
 
     /// The file wants what a tunnel taught to be refused no longer while it is down: what is refused now is let go.
     pub(crate) fn refuse_no_more(&mut self, id: TunnelId) {
-        let of_tunnel = self.neighbors.values().filter(|neighbor| neighbor.tunnel == Some(id));
-        let names: Vec<String> = of_tunnel.map(|neighbor| neighbor.plan.session.name.to_string()).collect();
+        let names: Vec<String> =
+            self.neighbors.of(id).map(|(_, neighbor)| neighbor.plan.session.name.to_string()).collect();
         for name in names {
             self.forget_lost(&name, |_| true);
         }

@@ -170,7 +170,7 @@ fn an_interface_has_exactly_its_addresses_also_after_its_mtu_was_too_small_for_i
         let publisher = tunnel::publish::Publisher::default();
         #[expect(clippy::disallowed_methods, reason = "ticks need an origin")]
         let origin = std::time::Instant::now();
-        let sockets = crate::sockets::open(1, None).unwrap();
+        let sockets = crate::sockets::open(std::num::NonZeroU32::MIN, None).unwrap();
         let (workers, _uplink) =
             crate::worker::Workers::start(sockets.workers, &publisher.reader(), origin).unwrap();
         let (devices, mut open, tunnel) =
@@ -246,7 +246,7 @@ fn host_thread() -> (super::Host, tokio::sync::mpsc::Receiver<super::Done>, crat
     let publisher = tunnel::publish::Publisher::default();
     #[expect(clippy::disallowed_methods, reason = "ticks need an origin")]
     let origin = std::time::Instant::now();
-    let sockets = crate::sockets::open(1, None).unwrap();
+    let sockets = crate::sockets::open(std::num::NonZeroU32::MIN, None).unwrap();
     let (workers, _uplink) =
         crate::worker::Workers::start(sockets.workers, &publisher.reader(), origin).unwrap();
     let (host, done) = super::Host::start(BTreeSet::new(), workers.devices()).unwrap();

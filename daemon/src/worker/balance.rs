@@ -72,7 +72,7 @@ impl Balance {
     ) -> Option<(T, usize)> {
         let length = now.since(self.since).max(1);
         // A window that an idle time stretched says little about now; it counts all the same, as idle.
-        let load = u64::try_from((used - self.used.min(used)).as_millis()).unwrap_or(0) * 1000 / length;
+        let load = u64::try_from(used.saturating_sub(self.used).as_millis()).unwrap_or(0) * 1000 / length;
         let received = std::mem::take(&mut self.received);
         (self.since, self.used) = (now, used);
         let of = |worker: usize| loads.get(worker).map_or(0, |load| load.get(now));

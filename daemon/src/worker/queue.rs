@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use kernel::tun::{Offloads, TunQueue};
 use tunnel::TunnelId;
+use tunnel::inner::{TCP, UDP};
 use tunnel::offload::virtio;
 
 /// The longest IPv4 header and the ports after it.
 const HEADERS: usize = 64;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// The worker that reads a tunnel's queue unless another helps: the one the kernel gives the tunnel's packets to, by
 /// their SPI, so that both directions of a tunnel meet in one thread. Further queues go to the workers after it.

@@ -51,9 +51,11 @@ fn now() -> Instant {
 }
 
 impl Side {
-    fn start(namespace: Namespace, own: Ends, peer: Ends, workers: usize, queues: usize) -> Self {
-        let (sockets, publisher) =
-            (namespace.run(|| sockets::open(workers, None).unwrap()).unwrap(), Publisher::default());
+    fn start(namespace: Namespace, own: Ends, peer: Ends, workers: u32, queues: usize) -> Self {
+        let (sockets, publisher) = (
+            namespace.run(|| sockets::open(workers.try_into().unwrap(), None).unwrap()).unwrap(),
+            Publisher::default(),
+        );
         let (shares, reader) = (sockets.workers, publisher.reader());
         // Workers ask the kernel about paths: they live where their sockets do.
         let (workers, uplink) = namespace.run(|| Workers::start(shares, &reader, now()).unwrap()).unwrap();
@@ -162,11 +164,11 @@ fn wire() -> (Namespace, Namespace) {
     (left, right)
 }
 
-fn pair(udp: bool, workers: usize) -> (Side, Side) {
+fn pair(udp: bool, workers: u32) -> (Side, Side) {
     pair_of_queues(udp, workers, 1)
 }
 
-fn pair_of_queues(udp: bool, workers: usize, queues: usize) -> (Side, Side) {
+fn pair_of_queues(udp: bool, workers: u32, queues: usize) -> (Side, Side) {
     let (left, right) = wire();
     let mut left = Side::start(left, LEFT, RIGHT, workers, queues);
     let mut right = Side::start(right, RIGHT, LEFT, workers, queues);

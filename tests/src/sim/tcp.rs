@@ -194,21 +194,21 @@ impl Tcp {
         }
     }
 
+    /// A connection is gone; one that was only being made fails with `error`.
+    fn lose(&mut self, ends: &Ends, error: ConnectError) {
+        let Some(Conn { id: Some(conn), state, .. }) = self.conns.remove(ends) else { return };
+        self.events.push_back(match state {
+            State::SynSent => TcpEvent::Failed { conn, error },
+            _ => TcpEvent::Closed { conn },
+        });
+    }
+
     fn again(&mut self, ends: &Ends, now: Instant) {
         let Some(conn) = self.conns.get_mut(ends) else { return };
         conn.tries += 1;
         let most = if conn.state == State::Established { TRIES } else { SYN_TRIES };
         if conn.tries > most {
-            let (id, state) = (conn.id, conn.state);
-            self.conns.remove(ends);
-            match (id, state) {
-                (Some(conn), State::SynSent) => {
-                    self.events.push_back(TcpEvent::Failed { conn, error: ConnectError::TimedOut });
-                }
-                (Some(conn), _) => self.events.push_back(TcpEvent::Closed { conn }),
-                (None, _) => {}
-            }
-            return;
+            return self.lose(ends, ConnectError::TimedOut);
         }
         conn.rto = (conn.rto * 2).min(LONGEST_RTO);
         conn.deadline = Some(now + conn.rto);

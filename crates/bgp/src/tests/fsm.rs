@@ -104,16 +104,21 @@ fn a_peer_that_accepts_and_never_opens_is_dropped_after_four_minutes() {
 #[test]
 fn a_socket_that_takes_nothing_ends_the_session_by_the_send_hold_timer() {
     let mut net = Net::established(configs());
+    stall(&mut net, 600);
+    assert!(last_words(&net, 0).contains("send hold timer expired"), "{}", last_words(&net, 0));
+}
+
+/// The first one's socket takes nothing until its session ends, for so many seconds at most.
+fn stall(net: &mut Net, seconds: u32) {
     net.stalled[0] = true;
-    // The peer hears nothing and would drop the session first, so it is kept from that.
-    for _ in 0..600 {
+    for _ in 0..seconds {
         net.run(SECOND);
         if net.states()[0] != State::Established {
             break;
         }
+        // The peer hears nothing and would drop the session first, so it is kept from that.
         net.inject(1, &keepalive());
     }
-    assert!(last_words(&net, 0).contains("send hold timer expired"), "{}", last_words(&net, 0));
 }
 
 #[test]
@@ -122,14 +127,7 @@ fn a_send_hold_time_of_the_file_holds_and_is_never_the_hold_time_or_less() {
         let mut both = configs();
         both[0].send_hold_time = Some(configured);
         let mut net = Net::established(both);
-        net.stalled[0] = true;
-        for _ in 0..300 {
-            net.run(SECOND);
-            if net.states()[0] != State::Established {
-                break;
-            }
-            net.inject(1, &keepalive());
-        }
+        stall(&mut net, 300);
         let (at, _) = net.events[0].iter().find(|(_, event)| matches!(event, Event::Reset { .. })).unwrap();
         assert!(last_words(&net, 0).contains("send hold timer expired"), "{}", last_words(&net, 0));
         // What waits is the first keepalive after the socket stalled, within a minute.

@@ -24,15 +24,13 @@ impl Engine {
                 self.with(other, now, |sa, ctx| sa.terminate(DownReason::Replaced, ctx));
                 continue;
             }
-            if old.up().is_none_or(|up| up.phase == Phase::Deleting) {
-                continue;
-            }
+            let Some(up) = old.up().filter(|up| up.phase != Phase::Deleting) else { continue };
             if crossing(sa, old) {
                 let loser = if sa.shell.spi_i.0 < old.shell.spi_i.0 { other } else { ike };
                 self.end_crossed(loser, now);
             } else if initial_contact {
                 self.with(other, now, |sa, ctx| sa.drop_silently(DownReason::PeerRestarted, ctx));
-            } else if sa.shell.role == Role::Responder && old.up().is_some_and(|up| up.superseded.is_none()) {
+            } else if sa.shell.role == Role::Responder && up.superseded.is_none() {
                 self.with(other, now, |sa, ctx| sa.supersede(DownReason::Replaced, ctx));
             } else {
                 self.with(other, now, |sa, ctx| sa.terminate(DownReason::Replaced, ctx));

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::child::Child;
+use crate::config::ConnId;
 use crate::event::IkeId;
 use crate::exchange::auth::{our_identity, peer_identity};
 use crate::sa::{IkeSa, Phase, State};
@@ -16,17 +17,16 @@ impl Engine {
         let State::Initiating(dial) = &sa.state else { return };
         let ids = (our_identity(&dial.config, &sa.shell), peer_identity(&dial.config, &sa.shell));
         let (conn, remote) = (dial.conn, sa.shell.path.remote.ip());
+        let crosses = |candidates: &[ConnId], other: &IkeSa| {
+            candidates.contains(&conn) && other.shell.path.remote.ip() == remote
+        };
         let stands_beside = |other: &IkeSa| match &other.state {
             State::Up(up) => up.phase == Phase::Current && up.local_id == ids.0 && up.remote_id == ids.1,
             State::Authenticating(state) => {
                 state.local_id == ids.0 && peer_identity(&state.config, &other.shell) == ids.1
             }
-            State::HalfOpen(state) => {
-                state.candidates.contains(&conn) && other.shell.path.remote.ip() == remote
-            }
-            State::Answering(state) => {
-                state.candidates.contains(&conn) && other.shell.path.remote.ip() == remote
-            }
+            State::HalfOpen(state) => crosses(&state.candidates, other),
+            State::Answering(state) => crosses(&state.candidates, other),
             State::Initiating(_) | State::Farewell(_) | State::Lingering(_) | State::Closed => false,
         };
         let alone = !self.sas.values().any(|other| other.id() != ike && stands_beside(other));

@@ -79,7 +79,8 @@ impl Up {
         }
     }
 
-    /// The peer accepted and we cannot accept what it made of it: it holds a CHILD SA that it must be rid of.
+    /// The IKE SA has to end with it: the peer holds a CHILD SA of which we cannot accept what it made, or makes none on this
+    /// IKE SA.
     pub(super) fn child_broken(
         &mut self,
         task: ChildTask,

@@ -13,7 +13,7 @@ use crate::event::{IkeId, Role};
 use crate::failure::{Exchange, Failure, NoProposal};
 use crate::keys::Ingredients;
 use crate::negotiate::{IkeChoice, choose_ike, describe};
-use crate::sa::{IkeSa, PeerRekey, Phase, Shell, State, Task, Up};
+use crate::sa::{IkeSa, PeerRekey, Shell, State, Task, Up};
 use crate::work::{Work, WorkId, WorkOutcome};
 
 /// The peer's rekeying of the IKE SA, its shared secret being made.
@@ -76,10 +76,7 @@ impl Up {
     fn must_wait(&self) -> bool {
         let busy = matches!(self.task, Some(Task::Child(_) | Task::DeleteChild(_) | Task::DeleteIke));
         let serving = self.serving_child.is_some() || self.serving_ike.is_some();
-        busy || serving
-            || self.phase != Phase::Current
-            || self.inherits_from.is_some()
-            || self.peer_rekey.is_some()
+        busy || serving || !self.owns_children() || self.peer_rekey.is_some()
     }
 
     /// The peer is at the same as we. If our request is out, the nonces will decide; if not, the peer's goes first.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Phase, Shell, Task, Up, Want};
+use super::{Shell, Task, Up, Want};
 use crate::core::Ctx;
 use crate::exchange::child::RETRY_SOON;
 use crate::timer::Timer;
@@ -46,21 +46,21 @@ impl Up {
     }
 
     fn start(&mut self, want: Want, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        let current = self.phase == Phase::Current && self.inherits_from.is_none();
+        let current = self.owns_children();
+        // Nothing new is made on one in whose place another is.
+        let makes = self.is_current();
         match want {
             Want::DeleteIke => self.start_delete_ike(shell, ctx),
             Want::DeleteChild(child) if current => self.start_delete_child(child, shell, ctx),
-            Want::CreateChild if current && !self.has_child() => self.start_child(None, shell, ctx),
-            // Another is in its place: nothing new is made on it.
-            Want::CreateChild | Want::RekeyChild(_) | Want::RekeyIke if self.superseded.is_some() => {}
+            Want::CreateChild if makes && !self.has_child() => self.start_child(None, shell, ctx),
             // The peer may not even have our answer that made it, and would not find it.
-            Want::RekeyChild(child) if current && self.is_unconfirmed(child) => {
+            Want::RekeyChild(child) if makes && self.is_unconfirmed(child) => {
                 self.later(want, RETRY_SOON, shell, ctx);
             }
-            Want::RekeyChild(child) if current && self.can_rekey(child) => {
+            Want::RekeyChild(child) if makes && self.can_rekey(child) => {
                 self.start_child(Some(child), shell, ctx);
             }
-            Want::RekeyIke if current => self.start_ike(shell, ctx),
+            Want::RekeyIke if makes => self.start_ike(shell, ctx),
             Want::Liveness if current => self.start_liveness(shell, ctx),
             // Overtaken by events.
             Want::DeleteChild(_)

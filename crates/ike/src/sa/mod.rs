@@ -128,9 +128,7 @@ impl IkeSa {
 
     /// Up, and neither replaced nor being deleted.
     pub(crate) fn is_current(&self) -> bool {
-        self.up().is_some_and(|up| {
-            up.phase == Phase::Current && up.inherits_from.is_none() && up.superseded.is_none()
-        })
+        self.up().is_some_and(Up::is_current)
     }
 
     pub(crate) fn next_timeout(&self) -> Option<Instant> {

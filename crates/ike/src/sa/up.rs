@@ -81,6 +81,16 @@ pub(crate) enum Phase {
 const OWED_DELETE: Duration = Duration::from_secs(60);
 
 impl Up {
+    /// Neither replaced by rekeying nor being deleted, and the CHILD SAs are its own.
+    pub(crate) fn owns_children(&self) -> bool {
+        self.phase == Phase::Current && self.inherits_from.is_none()
+    }
+
+    /// The same, and no other has taken its place.
+    pub(crate) fn is_current(&self) -> bool {
+        self.owns_children() && self.superseded.is_none()
+    }
+
     /// Only an authenticated peer has one of these: the proof is asked for and not needed further.
     pub(crate) fn new(parts: UpParts, _proof: &Authenticated, shell: &mut Shell, ctx: &mut Ctx<'_>) -> Self {
         Self::assemble(parts, None, shell, ctx)

@@ -94,23 +94,22 @@ impl Host {
     }
 
     pub(super) fn child_reasons(&self) -> Vec<DownReason> {
-        self.events
-            .iter()
-            .filter_map(|event| match event {
-                Event::ChildDown { reason, .. } => Some(*reason),
-                _ => None,
-            })
-            .collect()
+        self.picked(|event| match event {
+            Event::ChildDown { reason, .. } => Some(*reason),
+            _ => None,
+        })
     }
 
     pub(super) fn ike_reasons(&self) -> Vec<DownReason> {
-        self.events
-            .iter()
-            .filter_map(|event| match event {
-                Event::IkeDown { reason, .. } => Some(*reason),
-                _ => None,
-            })
-            .collect()
+        self.picked(|event| match event {
+            Event::IkeDown { reason, .. } => Some(*reason),
+            _ => None,
+        })
+    }
+
+    /// What `pick` takes of each event, in order.
+    pub(super) fn picked<T>(&self, pick: impl Fn(&Event) -> Option<T>) -> Vec<T> {
+        self.events.iter().filter_map(pick).collect()
     }
 
     /// What happened, a line an event.

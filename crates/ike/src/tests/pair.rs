@@ -336,13 +336,9 @@ impl World {
     }
 
     pub(super) fn failures(&self, host: usize) -> Vec<Failure> {
-        self.hosts[host]
-            .events
-            .iter()
-            .filter_map(|event| match event {
-                Event::Failed { failure, .. } => Some(failure.clone()),
-                _ => None,
-            })
-            .collect()
+        self.hosts[host].picked(|event| match event {
+            Event::Failed { failure, .. } => Some(failure.clone()),
+            _ => None,
+        })
     }
 }

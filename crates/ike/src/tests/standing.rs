@@ -32,7 +32,7 @@ fn ends(world: &World, host: usize) -> Vec<(DownReason, bool)> {
         Event::IkeDown { reason, replaced, .. } => Some((*reason, *replaced)),
         _ => None,
     };
-    world.hosts[host].events.iter().filter_map(end).collect()
+    world.hosts[host].picked(end)
 }
 
 #[test]

@@ -3,13 +3,17 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+/// `setsockopt` with the octets of a value.
+fn set<T: ?Sized>(fd: BorrowedFd<'_>, level: i32, name: i32, value: &T) -> io::Result<()> {
+    let len = size_of_val(value) as libc::socklen_t;
+    // SAFETY: the pointer and the length are those of a live value, which the kernel only reads.
+    let code = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const *value).cast(), len) };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// `setsockopt` with the value's bytes.
 pub(crate) fn set_bytes(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
-    // SAFETY: the pointer and the length are those of a live slice, which the kernel only reads.
-    let code = unsafe {
-        libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), value.len() as libc::socklen_t)
-    };
-    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    set(fd, level, name, value)
 }
 
 /// `setsockopt` with an `int`.
@@ -19,12 +23,9 @@ pub(crate) fn set_int(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> 
 
 /// `getsockopt` of an `int`.
 pub(crate) fn get_int(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i32> {
-    let mut value: libc::c_int = 0;
-    let mut len = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: both pointers are to live locals, and `len` is the size of the first.
-    let code =
-        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) };
-    if code == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+    let mut value = [0; size_of::<libc::c_int>()];
+    get_bytes(fd, level, name, &mut value)?;
+    Ok(libc::c_int::from_ne_bytes(value))
 }
 
 /// `setsockopt` with a program of classic BPF, which the kernel checks and copies.
@@ -33,21 +34,12 @@ pub(crate) fn set_program(
     name: i32,
     program: &mut [libc::sock_filter],
 ) -> io::Result<()> {
-    let program = libc::sock_fprog {
+    let whole = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
         filter: program.as_mut_ptr(),
     };
-    // SAFETY: both pointers are to live values of the lengths told, which the kernel only reads.
-    let code = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            name,
-            (&raw const program).cast(),
-            size_of_val(&program) as libc::socklen_t,
-        )
-    };
-    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    // The kernel reads the steps by the pointer in it, which `program` keeps alive.
+    set(fd, libc::SOL_SOCKET, name, &whole)
 }
 
 /// `getsockopt` into a buffer; how much of it the kernel wrote.

@@ -57,21 +57,12 @@ impl Tcp {
     /// RFC 5961: only a reset that fits exactly is believed.
     fn reset(&mut self, ends: &Ends, segment: &Segment) {
         let Some(conn) = self.conns.get(ends) else { return };
-        let (id, state) = (conn.id, conn.state);
-        let fits = match state {
+        let fits = match conn.state {
             State::SynSent => segment.ack == Some(conn.una.wrapping_add(1)),
             State::SynReceived | State::Established => segment.seq == conn.rcv,
         };
-        if !fits {
-            return;
-        }
-        self.conns.remove(ends);
-        match (id, state) {
-            (Some(conn), State::SynSent) => {
-                self.events.push_back(TcpEvent::Failed { conn, error: ConnectError::Refused });
-            }
-            (Some(conn), _) => self.events.push_back(TcpEvent::Closed { conn }),
-            (None, _) => {}
+        if fits {
+            self.lose(ends, ConnectError::Refused);
         }
     }
 
