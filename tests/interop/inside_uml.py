@@ -2,8 +2,11 @@
 and IPv6 outside) with another causeway, over UDP with strongSwan; each with rp_filter 0, 1 and 2, in `main` and in
 a table of its own. Proven each time: tunnel up, the learned route and the rules where they belong, ping both ways,
 a transfer; the kernel's own IPsec neither takes nor answers our packets; after kill -9 the next start adopts the
-device with its ifindex; a clean stop leaves nothing; and what this older kernel lacks is shown as off, with why.
+device with its ifindex; a clean stop leaves nothing; what this older kernel lacks is shown as off, with why; and what the
+host's lacks, `fq_codel`, stands before the tunnel.
 """
+
+import re
 
 from lab.capture import Capture, inner_in_clear, repeated_sequences
 from lab.case import Steps
@@ -77,6 +80,7 @@ def run(lab, cell):
         carries(site, cloud, table, 5200 + 10 * SETTINGS.index((table, rp_filter)))
         if (table, rp_filter) == SETTINGS[0]:
             offloads(causeway, step)
+            fair(site, step)
         adopted(site, causeway, cloud, table)
         causeway.stop()
         clean(gateway)
@@ -115,8 +119,17 @@ def offloads(causeway, step):
         for offload in row.get("offloads", []):
             expect(offload["on"] or offload["why"], f"{offload['name']} of {row['name']} is off and nothing says why")
             words.append(f"{row['name']} {offload['name']} {'on' if offload['on'] else 'off: ' + offload['why']}")
+    expect("vti0 fq_codel on" in words, f"fq_codel: {words}")
     expect(any("uso4 off" in word for word in words), f"Linux 6.1 has no USO in TUN devices, but: {words}")
     step("; ".join(words))
+
+
+def fair(site, step):
+    """This kernel has `fq_codel`: it stands at the device's root and the tunnel's packets go through it."""
+    shown = site.gateway.run(["tc", "-s", "qdisc", "show", "dev", "vti0"]).out
+    sent = re.search(r"qdisc fq_codel .*? root .*?Sent \d+ bytes (\d+) pkt", shown, re.S)
+    expect(sent and int(sent[1]) > 0, f"the discipline of vti0: {shown}")
+    step(f"fq_codel before the tunnel: {sent[1]} packets through it")
 
 
 def adopted(site, causeway, cloud, table):
