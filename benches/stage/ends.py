@@ -65,7 +65,7 @@ class Plain(Contender):
 
 
 class Relay(Contender):
-    """The null relay: the tunnel's path without the cipher."""
+    """The null relay: the tunnel's system calls, cuts and joins, without anything of IPsec."""
 
     def __init__(self, lab, name, binary, esp=False, threads=1):
         super().__init__(lab, name)
@@ -78,6 +78,22 @@ class Relay(Contender):
                 self.binary, "--tun", "tun0", "--local", OUTER[side], "--remote", OUTER[1 - side],
                 "--threads", str(self.threads), *self.extra])
             wait_until("the relay is ready", lambda process=process: "ready" in process.output(), 10)
+            end.ip(f"addr add {INNER[side]}/24 dev tun0")
+            end.ip(f"addr add {INNER6[side]}/64 dev tun0 nodad")
+
+
+class NullPath(Contender):
+    """causeway's own datapath with SAs that do everything but protect."""
+
+    def __init__(self, lab, name, binary):
+        super().__init__(lab, name)
+        self.binary = binary
+
+    def connect(self):
+        for side, end in enumerate(self.ends):
+            process = self.spawn(side, "null-path", [
+                self.binary, "--tun", "tun0", "--local", OUTER[side], "--remote", OUTER[1 - side]])
+            wait_until("the null path is ready", lambda process=process: "ready" in process.output(), 10)
             end.ip(f"addr add {INNER[side]}/24 dev tun0")
             end.ip(f"addr add {INNER6[side]}/64 dev tun0 nodad")
 
@@ -292,4 +308,4 @@ class Mixed(Causeway):
         wait_until("causeway answers", lambda: self.client(0, "show", "status", check=False).rc == 0, 15)
 
 
-__all__ = ["Causeway", "Contender", "Failed", "Libipsec", "Mixed", "Plain", "Relay", "WireGuard"]
+__all__ = ["Causeway", "Contender", "Failed", "Libipsec", "Mixed", "NullPath", "Plain", "Relay", "WireGuard"]

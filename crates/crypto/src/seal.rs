@@ -21,6 +21,8 @@ pub struct Sealer {
 enum Engine {
     Aead(Box<Aead>),
     Cbc(Box<CbcHmacSealer>),
+    #[cfg(feature = "unprotected")]
+    Nothing,
 }
 
 impl Sealer {
@@ -52,6 +54,13 @@ impl Sealer {
             Engine::Cbc(Box::new(CbcHmacSealer::new(suite, encr_key, integ_key, iv_seed, level)?))
         };
         Ok(Self { suite, engine })
+    }
+
+    /// A sealer that leaves text, IV and ICV as they are: a packet of the suite's length that nothing protects.
+    #[cfg(feature = "unprotected")]
+    #[must_use]
+    pub fn unprotected(suite: Suite) -> Self {
+        Self { suite, engine: Engine::Nothing }
     }
 
     /// The suite this sealer was made for.
@@ -94,6 +103,8 @@ impl Sealer {
         match &self.engine {
             Engine::Aead(aead) => aead.seal(frame, self.suite, counter),
             Engine::Cbc(cbc) => cbc.seal_batch(core::slice::from_mut(frame), counter),
+            #[cfg(feature = "unprotected")]
+            Engine::Nothing => Ok(()),
         }
     }
 }

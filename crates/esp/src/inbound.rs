@@ -97,7 +97,19 @@ impl InboundSa {
         let window = Window::new(params.replay_window).ok_or(SetupError::Window(params.replay_window))?;
         let opener =
             Opener::new(params.suite, params.encr_key, params.integ_key).map_err(|_| SetupError::Keys)?;
-        Ok(Self {
+        Ok(Self::with_opener(params, opener, window))
+    }
+
+    /// The other end of [`crate::OutboundSa::unprotected`].
+    #[cfg(feature = "unprotected")]
+    #[must_use]
+    pub fn unprotected(params: InboundParams<'_>) -> Option<Self> {
+        let window = Window::new(params.replay_window)?;
+        Some(Self::with_opener(params, Opener::unprotected(params.suite), window))
+    }
+
+    fn with_opener(params: InboundParams<'_>, opener: Opener, window: Window) -> Self {
+        Self {
             spi: params.spi,
             esn: params.esn,
             geometry: Geometry::new(params.suite),
@@ -108,7 +120,7 @@ impl InboundSa {
             told: Told::default(),
             counters: Counters::default(),
             refusals: Refusals::default(),
-        })
+        }
     }
 
     /// The SPI on the wire.

@@ -75,7 +75,18 @@ impl OutboundSa {
         }
         let sealer = Sealer::new(params.suite, params.encr_key, params.integ_key, params.iv_seed)
             .map_err(|_| SetupError::Keys)?;
-        Ok(Self {
+        Ok(Self::with_sealer(params, sealer))
+    }
+
+    /// An SA that does everything but protect, to measure what that costs.
+    #[cfg(feature = "unprotected")]
+    #[must_use]
+    pub fn unprotected(params: OutboundParams<'_>) -> Self {
+        Self::with_sealer(params, Sealer::unprotected(params.suite))
+    }
+
+    fn with_sealer(params: OutboundParams<'_>, sealer: Sealer) -> Self {
+        Self {
             spi: params.spi,
             esn: params.esn,
             geometry: Geometry::new(params.suite),
@@ -86,7 +97,7 @@ impl OutboundSa {
             told: Told::default(),
             counters: Counters::default(),
             refusals: Refusals::default(),
-        })
+        }
     }
 
     /// The SPI on the wire.

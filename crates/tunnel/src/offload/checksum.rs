@@ -28,6 +28,12 @@ pub fn sum(bytes: &[u8]) -> u16 {
     u16::from_be(fold(total))
 }
 
+/// Copies `from` to `to`, which is as long, and sums it as [`sum`] does.
+pub fn copy(from: &[u8], to: &mut [u8]) -> u16 {
+    to.copy_from_slice(from);
+    sum(to)
+}
+
 /// Adds sums.
 #[must_use]
 pub fn add(parts: &[u16]) -> u16 {

@@ -101,13 +101,13 @@ impl Plan {
         };
         let Some((to_headers, to_payload)) = out.split_at_mut_checked(self.headers) else { return };
         to_headers.copy_from_slice(headers);
-        to_payload.copy_from_slice(payload);
+        let payload = checksum::copy(payload, to_payload);
         self.fix_network(out, index);
         match self.kind {
             Kind::Tcp => self.fix_tcp(out, index),
             Kind::Udp => put16(out, self.transport + 4, (out.len() - self.transport) as u16),
         }
-        self.fix_checksum(out);
+        self.fix_checksum(out, payload);
     }
 
     fn fix_network(&self, out: &mut [u8], index: usize) {
@@ -145,13 +145,21 @@ impl Plan {
         put8(out, self.transport + 13, flags);
     }
 
-    fn fix_checksum(&self, out: &mut [u8]) {
+    /// `payload` is its sum: headers have an even length, so it counts as it stands.
+    fn fix_checksum(&self, out: &mut [u8], payload: u16) {
         let (protocol, field) = match self.kind {
             Kind::Tcp => (TCP, self.transport + 16),
             Kind::Udp => (UDP, self.transport + 6),
         };
         put16(out, field, 0);
-        let sum = transport_sum(out, self.ipv6, self.transport, protocol);
+        let length = out.len() - self.transport;
+        let (Some(addresses), Some(header)) =
+            (addresses(out, self.ipv6), out.get(self.transport..self.headers))
+        else {
+            return;
+        };
+        let pseudo = checksum::pseudo(addresses, protocol, length);
+        let sum = checksum::add(&[pseudo, checksum::sum(header), payload]);
         // RFC 768: a computed zero is sent as all ones.
         let value = if !sum == 0 && self.kind == Kind::Udp { 0xffff } else { !sum };
         put16(out, field, value);
@@ -185,9 +193,15 @@ pub(crate) fn write_ipv4_checksum(packet: &mut [u8], length: usize) {
 /// The sum of pseudo-header and transport of a packet without extension headers: 0xffff when its checksum
 /// field is right.
 pub(crate) fn transport_sum(packet: &[u8], ipv6: bool, transport: usize, protocol: u8) -> u16 {
-    let addresses = if ipv6 { packet.get(8..40) } else { packet.get(12..20) };
-    let (Some(addresses), Some(segment)) = (addresses, packet.get(transport..)) else { return 0 };
+    let (Some(addresses), Some(segment)) = (addresses(packet, ipv6), packet.get(transport..)) else {
+        return 0;
+    };
     checksum::add(&[checksum::pseudo(addresses, protocol, segment.len()), checksum::sum(segment)])
+}
+
+/// Both addresses, as they stand in the header.
+fn addresses(packet: &[u8], ipv6: bool) -> Option<&[u8]> {
+    if ipv6 { packet.get(8..40) } else { packet.get(12..20) }
 }
 
 /// From the data offset, not from the virtio header: that may name the whole first packet.
