@@ -1,4 +1,4 @@
-//! AES-GCM, sixteen blocks at a time (NIST SP 800-38D).
+//! AES-GCM, up to 32 blocks at a time (NIST SP 800-38D).
 //!
 //! Counter blocks do not wait for each other, and neither do products with powers of the hash key: a packet
 //! fills the widest registers by itself.
@@ -8,30 +8,36 @@ use core::fmt;
 use zeroize::Zeroize;
 
 use crate::Level;
-use crate::cbc::{BLOCK, Schedule};
+use crate::cbc::{BLOCK, ROUND_KEYS, Schedule};
 #[cfg(target_arch = "x86_64")]
 use crate::level::Kind;
 #[cfg(target_arch = "x86_64")]
 use crate::x86::gcm;
 
-/// Blocks hashed before one reduction.
-pub(crate) const STRIDE: usize = 16;
+/// Blocks hashed before one reduction: those of a packet of the usual length.
+pub(crate) const POWERS: usize = 96;
 
 /// An AES key for GCM with nonces of 12 octets.
 pub struct Gcm {
-    /// Both made where they stay, so that no copy is left behind on a stack.
-    keys: Box<Schedule>,
-    powers: Box<Powers>,
+    /// 10, 12 or 14.
+    rounds: usize,
+    /// Made where it stays, so that no copy is left behind on a stack.
+    key: Box<Key>,
 }
 
-/// The hash key's powers from the sixteenth down to the first, and zeros behind for the lanes of a register
-/// that have no block.
-#[repr(align(64))]
-pub(crate) struct Powers(pub(crate) [[u8; BLOCK]; STRIDE + 4]);
+/// A key as the registers take it.
+#[repr(C, align(64))]
+pub(crate) struct Key {
+    /// The round keys, each in all four lanes.
+    pub(crate) rounds: [[u8; 4 * BLOCK]; ROUND_KEYS],
+    /// The hash key's powers from the highest down to the first.
+    pub(crate) powers: [[u8; BLOCK]; POWERS],
+}
 
-impl Drop for Powers {
+impl Drop for Key {
     fn drop(&mut self) {
-        self.0.zeroize();
+        self.rounds.as_flattened_mut().zeroize();
+        self.powers.as_flattened_mut().zeroize();
     }
 }
 
@@ -46,10 +52,10 @@ impl Gcm {
             return None;
         }
         let keys = Schedule::expand(level, key)?;
-        let mut powers = Box::new(Powers([[0; BLOCK]; STRIDE + 4]));
-        // SAFETY: the level has AES and 512-bit registers, and the multiplication was just asked for.
-        unsafe { gcm::powers(&keys, &mut powers) };
-        Some(Self { keys, powers })
+        let mut key = Box::new(Key { rounds: [[0; 4 * BLOCK]; ROUND_KEYS], powers: [[0; BLOCK]; POWERS] });
+        // SAFETY: the level has AES, and the multiplication was just asked for.
+        unsafe { gcm::prepare(&keys, &mut key) };
+        Some(Self { rounds: keys.rounds, key })
     }
 
     /// Never: there are no levels for this architecture.
@@ -77,10 +83,10 @@ impl Gcm {
     fn work<const SEAL: bool>(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> [u8; BLOCK] {
         // SAFETY: `new` makes a value only where the processor has all these instructions.
         unsafe {
-            match self.keys.rounds {
-                10 => gcm::work::<10, SEAL>(&self.keys, &self.powers, nonce, aad, text),
-                12 => gcm::work::<12, SEAL>(&self.keys, &self.powers, nonce, aad, text),
-                _ => gcm::work::<14, SEAL>(&self.keys, &self.powers, nonce, aad, text),
+            match self.rounds {
+                10 => gcm::work::<10, SEAL>(&self.key, nonce, aad, text),
+                12 => gcm::work::<12, SEAL>(&self.key, nonce, aad, text),
+                _ => gcm::work::<14, SEAL>(&self.key, nonce, aad, text),
             }
         }
     }
@@ -93,6 +99,6 @@ impl Gcm {
 
 impl fmt::Debug for Gcm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Gcm({} rounds)", self.keys.rounds)
+        write!(f, "Gcm({} rounds)", self.rounds)
     }
 }

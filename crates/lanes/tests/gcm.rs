@@ -31,7 +31,7 @@ fn same(ours: &Gcm, theirs: &LessSafeKey, len: usize, aad: &[u8]) {
 fn every_length_gives_the_ciphertext_and_tag_of_another_library() {
     for algorithm in [&AES_128_GCM, &AES_256_GCM] {
         let Some((ours, theirs)) = pair(algorithm) else { return };
-        for len in (0..=2100).chain([4095, 4096, 9000, 65_535]) {
+        for len in (0..=2100).chain(3030..3060).chain([4095, 4096, 9000, 65_535]) {
             same(&ours, &theirs, len, &octets(8, len));
         }
     }

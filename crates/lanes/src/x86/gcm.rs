@@ -1,21 +1,31 @@
-//! Counter mode and GHASH in 512-bit registers, four of them at a time.
+//! Counter mode and GHASH in 512-bit registers, up to eight of them side by side.
 //!
-//! GHASH numbers its bits the other way round than a processor does. With the octets of a block reversed and
-//! the hash key multiplied by x beforehand, a carry-less product comes out right but for its reduction, which
-//! two more multiplications by the polynomial do (Gueron, Kounavis: Intel Carry-Less Multiplication Instruction
-//! and its Usage for Computing the GCM Mode).
+//! A packet is laid out in lanes of 128 bits, and the lanes in registers so that the last lane is full:
+//!
+//! ```text
+//! | unused, 0 to 3 lanes | additional data | text … | lengths |
+//! ```
+//!
+//! The last lane of a register then always meets the same powers of the hash key, so the table of powers is read
+//! in whole lines; and the lane before the text has the counter that masks the tag (SP 800-38D §7.1), which so
+//! costs nothing of its own. Products are summed over the whole of a segment of [`SEGMENT`] registers, 1,504
+//! octets of text, and reduced once: a packet of the usual length has one reduction.
 
 use core::arch::x86_64::*;
 
 use crate::cbc::{BLOCK, Schedule};
-use crate::gcm::{Powers, STRIDE};
+use crate::gcm::{Key, POWERS};
+use crate::x86::ghash::{POLYNOMIAL, backwards, bytes, encrypt_block, multiply, reduce, reverse, vector};
 
-/// Octets of four registers.
-const CHUNK: usize = BLOCK * STRIDE;
-/// x^128 + x^127 + x^126 + x^121 + 1, reflected.
-const POLYNOMIAL: u128 = 0xc200_0000_0000_0000_0000_0000_0000_0001;
+/// Registers whose products are summed before one reduction.
+const SEGMENT: usize = POWERS / 4;
+/// Registers side by side: latency times throughput of an AES round.
+const WIDE: usize = 8;
+/// Octets of a register.
+const REGISTER: usize = 64;
 
-/// A product not yet reduced, in each 128-bit lane: its low, middle and high part.
+/// Products not yet reduced, in each 128-bit lane: the low and the high halves', and that of the halves' sums
+/// (Karatsuba).
 #[derive(Clone, Copy)]
 struct Product {
     low: __m512i,
@@ -23,18 +33,44 @@ struct Product {
     high: __m512i,
 }
 
-/// The powers of the hash key, which is the enciphered zero block.
+/// A packet under way.
+struct Pass<'a> {
+    key: &'a Key,
+    /// Counters of the next register, reversed so that each is the lowest word of its lane.
+    counter: __m512i,
+    sum: Product,
+    /// What the last eight registers give the hash, when they were sealed: they are hashed a turn later, when
+    /// they need not be waited for.
+    before: [__m512i; WIDE],
+    /// What the hash takes besides text: in the segment's first register, and in its last.
+    front: __m512i,
+    back: __m512i,
+    /// Key stream of the segment's first register.
+    stream: __m512i,
+    /// Where the next register's octets lie; some of the first may lie before the text, and are not touched.
+    at: *mut u8,
+    /// Powers that the next register meets, in [`Key::powers`].
+    power: usize,
+    /// A bit for each octet of text in the segment's first register, and in its last.
+    first: u64,
+    last: u64,
+}
+
+/// The round keys in all lanes, and the powers of the hash key, which is the enciphered zero block.
 ///
 /// # Safety
 /// The processor has AES and PCLMULQDQ.
 #[target_feature(enable = "aes,pclmulqdq,sse4.1,ssse3")]
-pub(crate) unsafe fn powers(keys: &Schedule, powers: &mut Powers) {
+pub(crate) unsafe fn prepare(keys: &Schedule, wide: &mut Key) {
+    for (round, key) in wide.rounds.iter_mut().zip(&keys.encrypt) {
+        round.as_chunks_mut().0.fill(*key);
+    }
     let key = u128::from_be_bytes(bytes(encrypt_block(keys, _mm_setzero_si128())));
     // Times x. Without a branch, as the carry is a secret.
     let key = (key << 1) ^ (POLYNOMIAL & 0_u128.wrapping_sub(key >> 127));
     let key = vector(key.to_le_bytes());
     let mut power = key;
-    for slot in powers.0[..STRIDE].iter_mut().rev() {
+    for slot in wide.powers.iter_mut().rev() {
         *slot = bytes(power);
         power = multiply(power, key);
     }
@@ -43,193 +79,322 @@ pub(crate) unsafe fn powers(keys: &Schedule, powers: &mut Powers) {
 /// Enciphers (`SEAL`) or deciphers `text` in place under a key of `R` rounds; the tag.
 ///
 /// # Safety
-/// The processor has AES, VAES, PCLMULQDQ, VPCLMULQDQ and AVX-512 F, BW, VL.
-#[target_feature(enable = "aes,pclmulqdq,sse4.1,ssse3,avx,avx2,avx512f,avx512bw,avx512vl,vaes,vpclmulqdq")]
+/// The processor has PCLMULQDQ, VAES, VPCLMULQDQ and AVX-512 F, BW, VL.
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,vaes,vpclmulqdq,pclmulqdq,sse4.1,ssse3")]
 pub(crate) unsafe fn work<const R: usize, const SEAL: bool>(
-    keys: &Schedule,
-    powers: &Powers,
+    key: &Key,
     nonce: &[u8; 12],
     aad: &[u8],
     text: &mut [u8],
 ) -> [u8; BLOCK] {
-    let round: [__m512i; 15] = core::array::from_fn(|at| _mm512_broadcast_i32x4(vector(keys.encrypt[at])));
-    let bits = |octets: usize| (octets as i64) << 3;
-    let lengths = _mm_set_epi64x(bits(aad.len()), bits(text.len()));
-    let first = first_counter(nonce);
-    let mut counter = _mm512_add_epi32(_mm512_broadcast_i32x4(first), by_lane([1, 2, 3, 4]));
-    let mut hash = hash_aad(powers, aad);
-    let (chunks, tail) = text.as_chunks_mut::<CHUNK>();
-    let mut before: Option<&[u8; CHUNK]> = None;
-    for chunk in chunks {
-        // What was sealed is hashed a turn later, when it need not be waited for.
-        let hashed = if SEAL { before } else { Some(&*chunk) };
-        if let Some(hashed) = hashed {
-            hash = hash_chunk(powers, hash, hashed);
+    let lanes = text.len().div_ceil(BLOCK) + 2;
+    let mut left = lanes.div_ceil(4);
+    let unused = 4 * left - lanes;
+    let lead = BLOCK * (unused + 1);
+    // Of the last register's four lanes the text has three at most.
+    let end = (1 << (lead + text.len() - REGISTER * (left - 1))) - 1;
+    let lengths = lengths(aad.len(), text.len());
+    let mut count = (left - 1) % SEGMENT + 1;
+    let mut pass = Pass {
+        key,
+        counter: first_counters(nonce, unused),
+        sum: NONE,
+        before: [_mm512_setzero_si512(); WIDE],
+        front: _mm512_maskz_broadcast_i32x4(0xf << (4 * unused), hash_aad(key, aad)),
+        back: _mm512_setzero_si512(),
+        stream: _mm512_setzero_si512(),
+        at: text.as_mut_ptr().wrapping_sub(lead),
+        power: 4 * (SEGMENT - count),
+        first: u64::MAX.checked_shl(lead as u32).unwrap_or(0),
+        last: u64::MAX,
+    };
+    let mut mask = None;
+    loop {
+        left -= count;
+        if left == 0 {
+            (pass.back, pass.last) = (lengths, end);
         }
-        counter = crypt_chunk::<R>(&round, counter, chunk);
-        before = Some(chunk);
+        // SAFETY: the masks leave out what is before the text in its first register, and in its last what is
+        // behind; all registers between are text.
+        unsafe { pass.segment::<R, SEAL>(count) };
+        mask = mask.or(Some(pass.stream));
+        let hash = reduce_lanes(pass.sum);
+        if left == 0 {
+            let mask = _mm512_maskz_compress_epi64(3 << (2 * unused), mask.unwrap_or(pass.stream));
+            return bytes(_mm_xor_si128(reverse(hash), _mm512_castsi512_si128(mask)));
+        }
+        (pass.front, pass.sum) = (_mm512_zextsi128_si512(hash), NONE);
+        (pass.first, pass.power) = (u64::MAX, 0);
+        count = SEGMENT;
     }
-    if let (true, Some(last)) = (SEAL, before) {
-        hash = hash_chunk(powers, hash, last);
-    }
-    hash = work_tail::<R, SEAL>(&round, powers, counter, hash, tail);
-    hash = multiply(_mm_xor_si128(hash, lengths), vector(powers.0[STRIDE - 1]));
-    let mask = encrypt_block(keys, reverse(first));
-    bytes(_mm_xor_si128(reverse(hash), mask))
 }
 
-/// The counter block that masks the tag, reversed so that its counter is the lowest word.
-#[target_feature(enable = "ssse3")]
-fn first_counter(nonce: &[u8; 12]) -> __m128i {
-    let mut block = [0; BLOCK];
-    block[..12].copy_from_slice(nonce);
-    block[BLOCK - 1] = 1;
-    reverse(vector(block))
+const NONE: Product = {
+    // SAFETY: any bits are a register's.
+    let zero = unsafe { core::mem::zeroed() };
+    Product { low: zero, middle: zero, high: zero }
+};
+
+/// Calls [`Pass::chunk`] for one to eight registers.
+macro_rules! by_width {
+    ($pass:ident, $count:expr, $head:literal) => {
+        match $count {
+            1 => $pass.chunk::<R, 1, SEAL, $head, true>(),
+            2 => $pass.chunk::<R, 2, SEAL, $head, true>(),
+            3 => $pass.chunk::<R, 3, SEAL, $head, true>(),
+            4 => $pass.chunk::<R, 4, SEAL, $head, true>(),
+            5 => $pass.chunk::<R, 5, SEAL, $head, true>(),
+            6 => $pass.chunk::<R, 6, SEAL, $head, true>(),
+            7 => $pass.chunk::<R, 7, SEAL, $head, true>(),
+            _ => $pass.chunk::<R, WIDE, SEAL, $head, true>(),
+        }
+    };
 }
 
-/// Additional data is short: block by block.
-#[target_feature(enable = "pclmulqdq,sse4.1,ssse3")]
-fn hash_aad(powers: &Powers, aad: &[u8]) -> __m128i {
-    let key = vector(powers.0[STRIDE - 1]);
+/// The rounds but for the last, and among them the products of what waits for the hash, two registers every few
+/// rounds, so that both are done at the same time. Written out: the compiler would make a loop of it, which
+/// cannot have registers by number.
+macro_rules! rounds {
+    ($r:ident, $state:ident, $key:expr, $waiting:ident, $count:ident, $power:ident, $sum:ident, $($at:literal)*) => { $(
+        if $at < $r {
+            let key = load(&$key.rounds[$at]);
+            for one in &mut $state {
+                *one = _mm512_aesenc_epi128(*one, key);
+            }
+            const { assert!(WIDE == 8) };
+            let each = ($r - 1) / 4;
+            let pair = ($at - 1) / each * 2;
+            if ($at - 1) % each == 0 && pair + 1 < $count {
+                // SAFETY: a power for each lane of the segment, of which these are next.
+                unsafe { add_pair([$waiting[pair], $waiting[pair + 1]], &mut $power, &mut $sum) };
+            } else if ($at - 1) % each == 0 && pair < $count {
+                // SAFETY: as above.
+                unsafe { add($waiting[pair], &mut $power, &mut $sum) };
+            }
+        }
+    )* };
+}
+
+impl Pass<'_> {
+    /// Works through one to [`SEGMENT`] registers, and leaves their products in the sum.
+    ///
+    /// # Safety
+    /// Of so many registers from `at` on, those octets may be written that have a bit in `first`, if they are
+    /// in the first register, and in `last`, if they are in the last.
+    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,vaes,vpclmulqdq,pclmulqdq,sse4.1,ssse3")]
+    unsafe fn segment<const R: usize, const SEAL: bool>(&mut self, mut count: usize) {
+        // SAFETY: the caller's promise; together the chunks are so many registers.
+        unsafe {
+            if count <= WIDE {
+                return by_width!(self, count, true);
+            }
+            self.chunk::<R, WIDE, SEAL, true, false>();
+            count -= WIDE;
+            while count > WIDE {
+                self.chunk::<R, WIDE, SEAL, false, false>();
+                count -= WIDE;
+            }
+            by_width!(self, count, false);
+        }
+    }
+
+    /// Works through `W` registers, the segment's first (`HEAD`) or last (`LAST`) among them. A function of its
+    /// own for each form, so that none has more than the processor's registers to care for; and whole, as what
+    /// a part of it handed to another would go through memory.
+    ///
+    /// # Safety
+    /// As for `segment`.
+    #[inline(never)]
+    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,vaes,vpclmulqdq,pclmulqdq,sse4.1,ssse3")]
+    unsafe fn chunk<const R: usize, const W: usize, const SEAL: bool, const HEAD: bool, const LAST: bool>(
+        &mut self,
+    ) {
+        let place = self.at;
+        let masks = (self.first, self.last);
+        let mask = |n| text_mask::<W, HEAD, LAST>(masks, n);
+        let (mut sum, mut power) = (self.sum, self.key.powers[self.power..].as_ptr());
+        let mut waiting = self.before;
+        let mut texts = [_mm512_setzero_si512(); W];
+        for (n, text) in texts.iter_mut().enumerate() {
+            // SAFETY: the caller's promise; an octet without a bit is not read.
+            *text = unsafe { _mm512_maskz_loadu_epi8(mask(n), place.wrapping_add(REGISTER * n).cast()) };
+        }
+        if !SEAL {
+            for n in 0..W {
+                waiting[n] = self.as_hashed::<W, HEAD, LAST>(n, texts[n]);
+            }
+        }
+        let mut state = [load(&self.key.rounds[0]); W];
+        let mut counter = self.counter;
+        for one in &mut state {
+            *one = _mm512_xor_si512(*one, reverse_each(counter));
+            counter = _mm512_add_epi32(counter, by_lane([4, 4, 4, 4]));
+        }
+        self.counter = counter;
+        let count = if !SEAL {
+            W
+        } else if HEAD {
+            0
+        } else {
+            WIDE
+        };
+        rounds!(R, state, self.key, waiting, count, power, sum, 1 2 3 4 5 6 7 8 9 10 11 12 13);
+        let last = load(&self.key.rounds[R]);
+        for one in &mut state {
+            *one = _mm512_aesenclast_epi128(*one, last);
+        }
+        if HEAD {
+            self.stream = state[0];
+        }
+        for n in 0..W {
+            texts[n] = _mm512_xor_si512(texts[n], state[n]);
+            // SAFETY: the caller's promise; an octet without a bit is not written.
+            unsafe { _mm512_mask_storeu_epi8(place.wrapping_add(REGISTER * n).cast(), mask(n), texts[n]) };
+            if SEAL {
+                texts[n] = self.as_hashed::<W, HEAD, LAST>(n, texts[n]);
+                if !LAST {
+                    self.before[n] = texts[n];
+                }
+            }
+        }
+        if SEAL && LAST {
+            let (pairs, rest) = texts.as_chunks();
+            // SAFETY: a power for each lane of the segment, of which this chunk is the end.
+            pairs.iter().for_each(|pair| unsafe { add_pair(*pair, &mut power, &mut sum) });
+            // SAFETY: as above.
+            rest.iter().for_each(|one| unsafe { add(*one, &mut power, &mut sum) });
+        }
+        self.sum = sum;
+        self.power += 4 * if SEAL && LAST { count + W } else { count };
+        self.at = place.wrapping_add(REGISTER * W);
+    }
+
+    /// What the hash takes of a chunk's `n`th register of ciphertext: the text alone, reversed, and what stands
+    /// beside it.
+    #[inline]
+    #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,vaes,vpclmulqdq,pclmulqdq,sse4.1,ssse3")]
+    fn as_hashed<const W: usize, const HEAD: bool, const LAST: bool>(
+        &self,
+        n: usize,
+        mut text: __m512i,
+    ) -> __m512i {
+        let (head, last) = (HEAD && n == 0, LAST && n == W - 1);
+        if head || last {
+            text = _mm512_maskz_mov_epi8(text_mask::<W, HEAD, LAST>((self.first, self.last), n), text);
+        }
+        text = reverse_each(text);
+        if head {
+            text = _mm512_xor_si512(text, self.front);
+        }
+        if last {
+            text = _mm512_xor_si512(text, self.back);
+        }
+        text
+    }
+}
+
+/// Octets of a chunk's `n`th register that are text, of the segment's first and last masks.
+#[inline]
+fn text_mask<const W: usize, const HEAD: bool, const LAST: bool>((first, last): (u64, u64), n: usize) -> u64 {
+    let first = if HEAD && n == 0 { first } else { u64::MAX };
+    if LAST && n == W - 1 { first & last } else { first }
+}
+
+/// The length block, in the last lane (SP 800-38D §7.1), as the hash takes it.
+#[target_feature(enable = "avx512f")]
+fn lengths(aad: usize, text: usize) -> __m512i {
+    let bits = |octets: usize| (octets as i64) << 3;
+    _mm512_inserti32x4::<3>(_mm512_setzero_si512(), _mm_set_epi64x(bits(aad), bits(text)))
+}
+
+/// Counters of the first register, behind whose unused lanes the one that masks the tag stands: 1, as the
+/// nonce has 12 octets. The unused lanes' counters never come to use.
+#[target_feature(enable = "avx512f,ssse3")]
+fn first_counters(nonce: &[u8; 12], unused: usize) -> __m512i {
+    let [start @ .., a, b, c, d] = *nonce;
+    let end = i64::from(u32::from_le_bytes([a, b, c, d]));
+    let block = _mm512_broadcast_i32x4(reverse(_mm_set_epi64x(end, i64::from_le_bytes(start))));
+    let unused = unused as i32;
+    _mm512_add_epi32(block, by_lane([1, 2, 3, 4].map(|lane| lane - unused)))
+}
+
+/// The hash of the additional data, without the last multiplication: the lane it is put in does that. It is
+/// short, so it is taken block by block.
+#[target_feature(enable = "avx512bw,avx512vl,pclmulqdq,sse4.1,ssse3")]
+fn hash_aad(key: &Key, aad: &[u8]) -> __m128i {
+    let power = vector(key.powers[POWERS - 1]);
     let mut hash = _mm_setzero_si128();
-    for part in aad.chunks(BLOCK) {
-        let mut block = [0; BLOCK];
-        block[..part.len()].copy_from_slice(part);
-        hash = multiply(_mm_xor_si128(hash, reverse(vector(block))), key);
+    for (at, part) in aad.chunks(BLOCK).enumerate() {
+        if at > 0 {
+            hash = multiply(hash, power);
+        }
+        let filled = u16::MAX >> (BLOCK - part.len());
+        // SAFETY: the mask has a bit for each octet of the part, and no other is read.
+        let block = unsafe { _mm_maskz_loadu_epi8(filled, part.as_ptr().cast()) };
+        hash = _mm_xor_si128(hash, reverse(block));
     }
     hash
 }
 
-/// Exclusive-ors sixteen key stream blocks into a chunk; the next counters.
-#[target_feature(enable = "avx512f,avx512bw,vaes")]
-fn crypt_chunk<const R: usize>(round: &[__m512i; 15], counter: __m512i, chunk: &mut [u8; CHUNK]) -> __m512i {
-    let four = by_lane([4, 4, 4, 4]);
-    let mut counters = [counter; 4];
-    for at in 1..4 {
-        counters[at] = _mm512_add_epi32(counters[at - 1], four);
-    }
-    let mut state = counters.map(|one| _mm512_xor_si512(reverse_each(one), round[0]));
-    for key in &round[1..R] {
-        for one in &mut state {
-            *one = _mm512_aesenc_epi128(*one, *key);
-        }
-    }
-    let (parts, _) = chunk.as_chunks_mut::<64>();
-    for (part, one) in parts.iter_mut().zip(state) {
-        let key = _mm512_xor_si512(round[R], load(part));
-        store(part, _mm512_aesenclast_epi128(one, key));
-    }
-    _mm512_add_epi32(counters[3], four)
-}
-
-/// Takes sixteen blocks of ciphertext into the hash.
-#[target_feature(enable = "avx2,avx512f,avx512bw,vpclmulqdq,pclmulqdq,sse4.1")]
-fn hash_chunk(powers: &Powers, hash: __m128i, chunk: &[u8; CHUNK]) -> __m128i {
-    let (parts, _) = chunk.as_chunks::<64>();
-    let mut sum: Option<Product> = None;
-    for (at, part) in parts.iter().enumerate() {
-        let mut blocks = reverse_each(load(part));
-        if at == 0 {
-            blocks = _mm512_xor_si512(blocks, _mm512_zextsi128_si512(hash));
-        }
-        sum = Some(add_product(sum, blocks, four_powers(powers, 4 * at)));
-    }
-    match sum {
-        Some(sum) => reduce_lanes(sum),
-        None => hash,
-    }
-}
-
-/// What is less than a chunk: its last register may be partly empty.
-#[target_feature(enable = "avx2,avx512f,avx512bw,vaes,vpclmulqdq,pclmulqdq,sse4.1")]
-fn work_tail<const R: usize, const SEAL: bool>(
-    round: &[__m512i; 15],
-    powers: &Powers,
-    mut counter: __m512i,
-    hash: __m128i,
-    tail: &mut [u8],
-) -> __m128i {
-    let mut power = STRIDE - tail.len().div_ceil(BLOCK);
-    let mut carried = _mm512_zextsi128_si512(hash);
-    let mut sum: Option<Product> = None;
-    for part in tail.chunks_mut(64) {
-        let mut state = _mm512_xor_si512(reverse_each(counter), round[0]);
-        for key in &round[1..R] {
-            state = _mm512_aesenc_epi128(state, *key);
-        }
-        state = _mm512_aesenclast_epi128(state, round[R]);
-        counter = _mm512_add_epi32(counter, by_lane([4, 4, 4, 4]));
-        let filled = u64::MAX >> (64 - part.len());
-        // SAFETY: the mask has a bit for each octet of the part, and no octet without one is touched.
-        let text = unsafe { _mm512_maskz_loadu_epi8(filled, part.as_ptr().cast()) };
-        let other = _mm512_maskz_mov_epi8(filled, _mm512_xor_si512(state, text));
-        // SAFETY: as above.
-        unsafe { _mm512_mask_storeu_epi8(part.as_mut_ptr().cast(), filled, other) };
-        let blocks = _mm512_xor_si512(reverse_each(if SEAL { other } else { text }), carried);
-        carried = _mm512_setzero_si512();
-        // Lanes without a block meet the zeros behind the first power.
-        sum = Some(add_product(sum, blocks, four_powers(powers, power)));
-        power += 4;
-    }
-    match sum {
-        Some(sum) => reduce_lanes(sum),
-        None => hash,
-    }
-}
-
-/// Adds the products of four blocks with four powers.
+/// Adds the products of a register.
+///
+/// # Safety
+/// `power` is at least four powers before the table's end, and at a whole register.
+#[inline]
 #[target_feature(enable = "avx512f,vpclmulqdq")]
-fn add_product(sum: Option<Product>, a: __m512i, b: __m512i) -> Product {
-    let low = _mm512_clmulepi64_epi128::<0x00>(a, b);
-    let (one, other) = (_mm512_clmulepi64_epi128::<0x01>(a, b), _mm512_clmulepi64_epi128::<0x10>(a, b));
-    let high = _mm512_clmulepi64_epi128::<0x11>(a, b);
-    match sum {
-        None => Product { low, middle: _mm512_xor_si512(one, other), high },
-        Some(sum) => Product {
-            low: _mm512_xor_si512(sum.low, low),
-            middle: _mm512_ternarylogic_epi64::<0x96>(sum.middle, one, other),
-            high: _mm512_xor_si512(sum.high, high),
-        },
-    }
+unsafe fn add(a: __m512i, power: &mut *const [u8; BLOCK], sum: &mut Product) {
+    let zero = _mm512_setzero_si512();
+    // SAFETY: the caller's promise.
+    let b = unsafe { _mm512_load_si512(power.cast()) };
+    *power = power.wrapping_add(4);
+    add_halves(sum, a, b);
+    let middle = _mm512_clmulepi64_epi128::<0x00>(halves([a, zero]), halves([b, zero]));
+    sum.middle = _mm512_xor_si512(sum.middle, middle);
+}
+
+/// Adds the products of two registers, whose sums of halves share one.
+///
+/// # Safety
+/// `power` is at least eight powers before the table's end, and at a whole register.
+#[inline]
+#[target_feature(enable = "avx512f,vpclmulqdq")]
+unsafe fn add_pair(a: [__m512i; 2], power: &mut *const [u8; BLOCK], sum: &mut Product) {
+    // SAFETY: the caller's promise.
+    let b = [0, 4].map(|at| unsafe { _mm512_load_si512(power.wrapping_add(at).cast()) });
+    *power = power.wrapping_add(8);
+    let (x, y) = (halves(a), halves(b));
+    add_halves(sum, a[0], b[0]);
+    sum.middle = _mm512_xor_si512(sum.middle, _mm512_clmulepi64_epi128::<0x00>(x, y));
+    add_halves(sum, a[1], b[1]);
+    sum.middle = _mm512_xor_si512(sum.middle, _mm512_clmulepi64_epi128::<0x11>(x, y));
+}
+
+/// Adds the products of the low halves and of the high ones.
+#[inline]
+#[target_feature(enable = "avx512f,vpclmulqdq")]
+fn add_halves(sum: &mut Product, a: __m512i, b: __m512i) {
+    sum.low = _mm512_xor_si512(sum.low, _mm512_clmulepi64_epi128::<0x00>(a, b));
+    sum.high = _mm512_xor_si512(sum.high, _mm512_clmulepi64_epi128::<0x11>(a, b));
+}
+
+/// The sums of the halves of each lane: of the one register in the low half, of the other in the high.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn halves([one, other]: [__m512i; 2]) -> __m512i {
+    _mm512_xor_si512(_mm512_unpacklo_epi64(one, other), _mm512_unpackhi_epi64(one, other))
 }
 
 /// The sum of the lanes, reduced.
 #[target_feature(enable = "avx2,avx512f,pclmulqdq,sse4.1")]
 fn reduce_lanes(sum: Product) -> __m128i {
-    reduce(fold(sum.low), fold(sum.middle), fold(sum.high))
+    let (low, high) = (fold(sum.low), fold(sum.high));
+    reduce(low, _mm_xor_si128(fold(sum.middle), _mm_xor_si128(low, high)), high)
 }
 
 #[target_feature(enable = "avx2,avx512f")]
 fn fold(lanes: __m512i) -> __m128i {
     let half = _mm256_xor_si256(_mm512_castsi512_si256(lanes), _mm512_extracti64x4_epi64::<1>(lanes));
     _mm_xor_si128(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
-}
-
-#[target_feature(enable = "pclmulqdq,sse4.1")]
-fn multiply(a: __m128i, b: __m128i) -> __m128i {
-    let (one, other) = (_mm_clmulepi64_si128::<0x01>(a, b), _mm_clmulepi64_si128::<0x10>(a, b));
-    let (low, high) = (_mm_clmulepi64_si128::<0x00>(a, b), _mm_clmulepi64_si128::<0x11>(a, b));
-    reduce(low, _mm_xor_si128(one, other), high)
-}
-
-#[target_feature(enable = "pclmulqdq,sse4.1")]
-fn reduce(low: __m128i, middle: __m128i, high: __m128i) -> __m128i {
-    let polynomial = vector(POLYNOMIAL.to_le_bytes());
-    let step = |from, into| {
-        let product = _mm_clmulepi64_si128::<0x01>(polynomial, from);
-        _mm_xor_si128(_mm_xor_si128(into, product), _mm_shuffle_epi32::<0x4e>(from))
-    };
-    step(step(low, middle), high)
-}
-
-/// One block, as it is wanted a few times a packet.
-#[target_feature(enable = "aes,sse4.1")]
-fn encrypt_block(keys: &Schedule, block: __m128i) -> __m128i {
-    let mut state = _mm_xor_si128(block, vector(keys.encrypt[0]));
-    for key in &keys.encrypt[1..keys.rounds] {
-        state = _mm_aesenc_si128(state, vector(*key));
-    }
-    _mm_aesenclast_si128(state, vector(keys.encrypt[keys.rounds]))
 }
 
 /// A number for the lowest word of each 128-bit lane.
@@ -243,43 +408,8 @@ fn reverse_each(blocks: __m512i) -> __m512i {
     _mm512_shuffle_epi8(blocks, _mm512_broadcast_i32x4(backwards()))
 }
 
-#[target_feature(enable = "ssse3")]
-fn reverse(block: __m128i) -> __m128i {
-    _mm_shuffle_epi8(block, backwards())
-}
-
-#[target_feature(enable = "sse2")]
-fn backwards() -> __m128i {
-    _mm_set_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-}
-
 #[target_feature(enable = "avx512f")]
-fn four_powers(powers: &Powers, first: usize) -> __m512i {
-    load(powers.0[first..first + 4].as_flattened().first_chunk().unwrap_or(&[0; 64]))
-}
-
-#[target_feature(enable = "avx512f")]
-fn load(from: &[u8; 64]) -> __m512i {
+fn load(from: &[u8; REGISTER]) -> __m512i {
     // SAFETY: the reference is to 64 octets.
     unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
-}
-
-#[target_feature(enable = "avx512f")]
-fn store(to: &mut [u8; 64], what: __m512i) {
-    // SAFETY: the reference is to 64 octets.
-    unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), what) }
-}
-
-#[target_feature(enable = "sse2")]
-fn vector(block: [u8; BLOCK]) -> __m128i {
-    // SAFETY: the array is sixteen octets.
-    unsafe { _mm_loadu_si128(block.as_ptr().cast()) }
-}
-
-#[target_feature(enable = "sse2")]
-fn bytes(block: __m128i) -> [u8; BLOCK] {
-    let mut out = [0; BLOCK];
-    // SAFETY: the array is sixteen octets.
-    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), block) };
-    out
 }

@@ -2,7 +2,9 @@
 
 pub(crate) mod aes;
 pub(crate) mod gcm;
+mod ghash;
 pub(crate) mod kernel;
 mod sha1;
 mod sha2;
+pub(crate) mod sum;
 mod vector;

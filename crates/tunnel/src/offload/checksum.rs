@@ -1,37 +1,22 @@
 //! The internet checksum (RFC 1071) and its repair (RFC 1624).
 
+use std::sync::LazyLock;
+
+use lanes::Level;
+
+/// Asked of the processor once.
+static LEVEL: LazyLock<Option<Level>> = LazyLock::new(Level::best);
+
 /// The folded ones' complement sum of `bytes` as big-endian words, not inverted. An odd last octet counts
 /// as the high half of a word.
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u16 {
-    // The sum does not depend on byte order, so words are added as the machine has them and swapped once.
-    // Eight lanes of 64 bits take 2^32 words of 32 bits each before they could overflow; the compiler
-    // makes vectors of them.
-    let mut lanes = [0u64; 8];
-    let (blocks, rest) = bytes.as_chunks::<32>();
-    for block in blocks {
-        let (words, _) = block.as_chunks::<4>();
-        for (lane, word) in lanes.iter_mut().zip(words) {
-            *lane += u64::from(u32::from_ne_bytes(*word));
-        }
-    }
-    let mut total: u64 = lanes.iter().sum();
-    let (words, tail) = rest.as_chunks::<4>();
-    for word in words {
-        total += u64::from(u32::from_ne_bytes(*word));
-    }
-    let mut last = [0u8; 4];
-    for (octet, from) in last.iter_mut().zip(tail) {
-        *octet = *from;
-    }
-    total += u64::from(u32::from_ne_bytes(last));
-    u16::from_be(fold(total))
+    lanes::sum(*LEVEL, bytes)
 }
 
 /// Copies `from` to `to`, which is as long, and sums it as [`sum`] does.
 pub fn copy(from: &[u8], to: &mut [u8]) -> u16 {
-    to.copy_from_slice(from);
-    sum(to)
+    lanes::copy_and_sum(*LEVEL, from, to)
 }
 
 /// Adds sums.
