@@ -67,10 +67,10 @@ class Plain(Contender):
 class Relay(Contender):
     """The null relay: the tunnel's system calls, cuts and joins, without anything of IPsec."""
 
-    def __init__(self, lab, name, binary, esp=False, threads=1):
+    def __init__(self, lab, name, binary, esp=False, threads=1, xdp=False):
         super().__init__(lab, name)
         self.binary, self.threads = binary, threads
-        self.extra = ["--esp"] if esp else []
+        self.extra = ["--esp", "--xdp", "wan0"] if xdp else ["--esp"] if esp else []
 
     def connect(self):
         for side, end in enumerate(self.ends):
@@ -149,6 +149,13 @@ class Causeway(Contender):
 
     def up(self):
         self.client(0, "up", "bench")
+
+
+class PastTheStack(Causeway):
+    """The same, protocol 50 through AF_XDP at both ends."""
+
+    def tree(self, side):
+        return {**super().tree(side), "esp": {"af_xdp": ["wan0"]}}
 
 
 class WireGuard(Contender):
@@ -308,4 +315,4 @@ class Mixed(Causeway):
         wait_until("causeway answers", lambda: self.client(0, "show", "status", check=False).rc == 0, 15)
 
 
-__all__ = ["Causeway", "Contender", "Failed", "Libipsec", "Mixed", "NullPath", "Plain", "Relay", "WireGuard"]
+__all__ = ["Causeway", "Contender", "Failed", "Libipsec", "Mixed", "NullPath", "PastTheStack", "Plain", "Relay", "WireGuard"]

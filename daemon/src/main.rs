@@ -1,5 +1,6 @@
 //! `causeway`: the one binary. It performs effects and decides nothing; what it decides lives in `gateway`.
 
+mod bypass;
 mod check;
 mod demo;
 mod host;

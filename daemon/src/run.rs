@@ -24,6 +24,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::bypass;
 use crate::host::{self, Host};
 use crate::io::bgp::{self, Connections};
 use crate::io::control::{self, Asked};
@@ -103,11 +104,16 @@ fn assemble(file: &Path, plan: config::Gateway, logging: logging::Logging) -> Re
     let path = plan.control.socket.clone();
     let (_socket, asked) =
         control::open(&path).map_err(|error| format!("control socket {}: {error}", path.display()))?;
-    // The socket's group was given to it, which takes a power that is not needed again.
-    start::confine();
     let mark = (plan.routes.table != Routes::MAIN).then_some(OUTER_MARK);
+    let past_the_stack = (!plan.esp.af_xdp.is_empty()).then(|| bypass::open(&plan.esp.af_xdp, mark));
+    // The control socket's group was given to it and programs were loaded: powers that are not needed again.
+    start::confine();
     let count = worker_count();
-    let Sockets { ike, workers, sender, notes, views } = sockets::open(count, mark)?;
+    let mut opened = sockets::open(count, mark)?;
+    if let Some(past_the_stack) = past_the_stack {
+        opened.take_bypass(past_the_stack);
+    }
+    let Sockets { ike, workers, sender, notes, views } = opened;
     for note in notes {
         tracing::info!("{note}");
     }

@@ -15,6 +15,9 @@ use kernel::datagram::{RecvRing, SendFailure, Source};
 use kernel::procnet;
 use kernel::raw::{EspOptions, EspSocket, Family};
 use kernel::udp::{UdpOptions, UdpSocket};
+use kernel::xdp::XdpReceiver;
+
+use crate::bypass::{self, Bypass, Shown};
 
 /// IKE (RFC 7296 section 2).
 const IKE: u16 = 500;
@@ -58,6 +61,10 @@ pub(crate) struct WorkerSockets {
     pub(crate) esp: Vec<Arc<EspSocket>>,
     /// Does this worker receive from them? A raw socket hears everything, so one worker does.
     pub(crate) hears_esp: bool,
+    /// Protocol 50 past the kernel's stack: this worker's share of the devices' queues.
+    pub(crate) xdp: Vec<XdpReceiver>,
+    /// And the one to send so, shared by all workers; `None` where no device is asked for.
+    pub(crate) bypass: Option<bypass::Sender>,
 }
 
 /// Opens all of them for so many workers. `mark` is that of every outer packet where learned
@@ -89,19 +96,45 @@ pub(crate) fn open(workers: NonZeroU32, mark: Option<u32>) -> Result<Sockets, So
         ike.iter().map(|socket| raw(socket.local().ip(), mark).map(Arc::new)).collect::<Result<_, _>>()?;
     let ike: Vec<Arc<UdpSocket>> = ike.into_iter().map(Arc::new).collect();
     let nat = shares.first().cloned().unwrap_or_default();
-    let views =
-        SocketViews { udp: ike.iter().chain(shares.iter().flatten()).cloned().collect(), esp: esp.clone() };
+    let views = SocketViews {
+        udp: ike.iter().chain(shares.iter().flatten()).cloned().collect(),
+        esp: esp.clone(),
+        bypass: None,
+    };
     Ok(Sockets {
         sender: IkeSender { ike: ike.clone(), nat },
         ike: ike.into_iter().map(IkeSocket::new).collect(),
         workers: shares
             .into_iter()
             .enumerate()
-            .map(|(number, udp)| WorkerSockets { udp, esp: esp.clone(), hears_esp: number == 0 })
+            .map(|(number, udp)| WorkerSockets {
+                udp,
+                esp: esp.clone(),
+                hears_esp: number == 0,
+                xdp: Vec::new(),
+                bypass: None,
+            })
             .collect(),
         notes,
         views,
     })
+}
+
+impl Sockets {
+    /// Lets protocol 50 go past the kernel's stack where `bypass` has a device for it: its queues are dealt to the workers.
+    pub(crate) fn take_bypass(&mut self, bypass: Bypass) {
+        let Bypass { sender, receivers, faults } = bypass;
+        let workers = self.workers.len().max(1);
+        for (queue, receiver) in receivers {
+            if let Some(worker) = self.workers.get_mut(queue % workers) {
+                worker.xdp.push(receiver);
+            }
+        }
+        for worker in &mut self.workers {
+            worker.bypass.clone_from(&sender);
+        }
+        self.views.bypass = Some(Shown { sender, faults });
+    }
 }
 
 /// IPv4 must open; IPv6 may be missing on the host.
@@ -256,6 +289,8 @@ impl IkeSender {
 pub(crate) struct SocketViews {
     udp: Vec<Arc<UdpSocket>>,
     esp: Vec<Arc<EspSocket>>,
+    /// What was asked to go past the stack.
+    bypass: Option<Shown>,
 }
 
 impl SocketViews {
@@ -267,13 +302,20 @@ impl SocketViews {
         if let Some(error) = udp.chain(esp).find_map(Result::err) {
             tracing::error!(%error, "an outer socket could not be marked");
         }
+        if let Some(Shown { sender: Some(sender), .. }) = &self.bypass {
+            bypass::set_mark(sender, mark);
+        }
     }
 
     /// Every socket with its offloads as they are now.
     pub(crate) fn read(&self) -> Vec<view::Socket> {
         let udp = self.udp.iter().map(|socket| {
             let local = socket.local();
-            view::Socket { name: format!("udp {local}"), offloads: udp_offloads(socket, local.port() == NAT) }
+            view::Socket {
+                name: format!("udp {local}"),
+                offloads: udp_offloads(socket, local.port() == NAT),
+                counts: Vec::new(),
+            }
         });
         let esp = self.esp.iter().map(|socket| {
             let any = match socket.family() {
@@ -281,9 +323,14 @@ impl SocketViews {
                 Family::V6 => "::",
             };
             let why = "nothing segments or joins IP protocol 50; UDP encapsulation can be batched";
-            view::Socket { name: format!("esp {any}"), offloads: vec![off("gso", why), off("gro", why)] }
+            view::Socket {
+                name: format!("esp {any}"),
+                offloads: vec![off("gso", why), off("gro", why)],
+                counts: Vec::new(),
+            }
         });
-        udp.chain(esp).collect()
+        let xdp = self.bypass.iter().flat_map(Shown::read);
+        udp.chain(esp).chain(xdp).collect()
     }
 }
 

@@ -17,9 +17,10 @@ from .shell import Failed, NotAvailable, expect
 
 CASES = [
     "lab_selftest", "first_packet", "main_job", "rekey_lossless", "suites", "down_kill_restart", "own_tail", "uplinks",
-    "reasons", "bgp_peers", "reload", "settings", "settings_bgp", "lifetimes", "nat_moves", "pmtu", "ipv6", "bad_input", "bad_config", "core_dump", "dns_peer",
+    "reasons", "bgp_peers", "reload", "settings", "settings_bgp", "resources", "lifetimes", "nat_moves", "pmtu", "ipv6", "bad_input", "bad_config", "core_dump", "dns_peer",
     "identities", "send_hold", "interrupted",
     "operator", "demo", "man_page", "inside_uml", "systemd_service", "readme", "aws", "judged", "ike_notifies", "tcp_md5",
+    "af_xdp",
 ]
 
 

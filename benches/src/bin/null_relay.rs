@@ -10,17 +10,19 @@ use std::error::Error;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use causeway_benches::args::Args;
 use crypto::{Encr, Suite};
 use esp::Geometry;
-use kernel::datagram::{RecvRing, Run, SLOT, SendArena};
+use kernel::datagram::{Message, RecvRing, Run, SLOT, SendArena};
 use kernel::epoll::{Epoll, Interest};
 use kernel::netlink::{LinkChange, Netlink};
 use kernel::raw::{EspOptions, EspSocket, Family};
 use kernel::tun::{READ_BUFFER, Tun, TunOptions, TunQueue};
 use kernel::udp::{UdpOptions, UdpSocket};
+use kernel::xdp::{XdpDevice, XdpReceiver, XdpSender};
 use tunnel::TunnelId;
 use tunnel::inner::Inner;
 use tunnel::offload::checksum;
@@ -40,12 +42,16 @@ const MAX_RUN_BYTES: usize = 65_487;
 const MARK: [u8; 4] = [1; 4];
 const TUNNEL: TunnelId = TunnelId(0);
 
-/// `null-relay --tun NAME --local ADDRESS --remote ADDRESS [--esp] [--threads 1|2] [--mtu OCTETS]`
+/// `null-relay --tun NAME --local ADDRESS --remote ADDRESS [--esp [--xdp DEVICE]] [--threads 1|2] [--mtu OCTETS]`
 fn main() -> Result<(), Failure> {
     let args = Args::from_env();
     let remote: IpAddr = args.need("remote")?.parse()?;
     let local: IpAddr = args.need("local")?.parse()?;
-    let outer = if args.has("esp") { Outer::esp()? } else { Outer::udp(local)? };
+    let outer = match args.need("xdp") {
+        Ok(device) => Outer::xdp(device)?,
+        Err(_) if args.has("esp") => Outer::esp()?,
+        Err(_) => Outer::udp(local)?,
+    };
     let suite = Suite::new(Encr::from_keyword("aes256gcm16").ok_or("no AES-GCM")?, None).ok_or("no suite")?;
     let geometry = Geometry::new(suite);
     let mut netlink = Netlink::open()?;
@@ -72,8 +78,8 @@ fn main() -> Result<(), Failure> {
 fn both(out: &mut Out, back: &mut Back) -> Result<(), Failure> {
     let epoll = Epoll::new()?;
     epoll.add(&*out.queue, 0, Interest::READ)?;
-    epoll.add(&*back.outer, 1, Interest::READ)?;
-    let mut ready = Vec::with_capacity(2);
+    back.outer.listen(&epoll)?;
+    let mut ready = Vec::with_capacity(3);
     loop {
         epoll.wait(&mut ready, None)?;
         let (mut more_out, mut more_back) =
@@ -101,6 +107,16 @@ fn alone(epoll: &mut Epoll, mut step: impl FnMut() -> bool) -> Result<(), Failur
 enum Outer {
     Udp(UdpSocket),
     Esp(EspSocket),
+    Xdp(Box<Bypass>),
+}
+
+/// Protocol 50 by AF_XDP, with the raw socket beside it.
+struct Bypass {
+    raw: EspSocket,
+    // Nobody waits for either: each is one thread's.
+    receiver: Mutex<XdpReceiver>,
+    sender: Mutex<XdpSender>,
+    origin: Instant,
 }
 
 impl Outer {
@@ -112,17 +128,42 @@ impl Outer {
         Ok(Self::Esp(EspSocket::open(&EspOptions::new(Family::V4))?))
     }
 
+    fn xdp(device: &str) -> Result<Self, Failure> {
+        let raw = EspSocket::open(&EspOptions::new(Family::V4))?;
+        let device = XdpDevice::attach(&mut Netlink::open()?, device)?;
+        let (receiver, transmitter) = device.open(0)?;
+        let mut sender = XdpSender::new(None)?;
+        sender.add(device, transmitter);
+        #[expect(clippy::disallowed_methods, reason = "a program that measures has a clock")]
+        let origin = Instant::now();
+        let (receiver, sender) = (Mutex::new(receiver), Mutex::new(sender));
+        Ok(Self::Xdp(Box::new(Bypass { raw, receiver, sender, origin })))
+    }
+
     fn send(&self, runs: &[Run<'_>], arena: &mut SendArena) {
         match self {
             Self::Udp(socket) => socket.send_runs(runs, arena),
             Self::Esp(socket) => socket.send_runs(runs, arena),
+            Self::Xdp(bypass) => {
+                let mut sender = bypass.sender.lock().unwrap_or_else(PoisonError::into_inner);
+                sender.send_runs(&bypass.raw, runs, true, arena, bypass.origin.elapsed().as_millis() as u64)
+            }
         };
+    }
+
+    /// Waits for everything that can be received from, under the token 1.
+    fn listen(&self, epoll: &Epoll) -> Result<(), Failure> {
+        epoll.add(self, 1, Interest::READ)?;
+        if let Self::Xdp(bypass) = self {
+            epoll.add(&*bypass.receiver.lock().unwrap_or_else(PoisonError::into_inner), 1, Interest::READ)?;
+        }
+        Ok(())
     }
 
     fn ring(&self) -> RecvRing {
         match self {
             Self::Udp(_) => RecvRing::coalescing(),
-            Self::Esp(_) => RecvRing::new(64, SLOT),
+            Self::Esp(_) | Self::Xdp(_) => RecvRing::new(64, SLOT),
         }
     }
 }
@@ -132,6 +173,7 @@ impl AsFd for Outer {
         match self {
             Self::Udp(socket) => socket.as_fd(),
             Self::Esp(socket) => socket.as_fd(),
+            Self::Xdp(bypass) => bypass.raw.as_fd(),
         }
     }
 }
@@ -274,22 +316,20 @@ fn whole(packet: &[u8], header: &Header, place: &mut [u8]) {
 
 /// Socket to TUN.
 struct Back {
-    queue: Arc<TunQueue>,
     outer: Arc<Outer>,
-    geometry: Geometry,
     ring: RecvRing,
-    coalescer: Coalescer,
+    writer: Writer,
 }
 
 impl Back {
     fn new(queue: Arc<TunQueue>, outer: Arc<Outer>, geometry: Geometry, joining: Joining) -> Self {
         let ring = outer.ring();
-        Self { queue, outer, geometry, ring, coalescer: Coalescer::new(joining) }
+        Self { outer, ring, writer: Writer { queue, geometry, coalescer: Coalescer::new(joining) } }
     }
 
     fn outer_epoll(&self) -> Result<Epoll, Failure> {
         let epoll = Epoll::new()?;
-        epoll.add(&*self.outer, 1, Interest::READ)?;
+        self.outer.listen(&epoll)?;
         Ok(epoll)
     }
 
@@ -298,10 +338,34 @@ impl Back {
         let received = match &*self.outer {
             Outer::Udp(socket) => socket.recv_batch(&mut self.ring),
             Outer::Esp(socket) => socket.recv_batch(&mut self.ring),
+            Outer::Xdp(bypass) => {
+                let mut receiver = bypass.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+                let count = receiver.receive();
+                if count > 0 {
+                    self.writer.deliver(receiver.messages());
+                    return count >= 8;
+                }
+                bypass.raw.recv_batch(&mut self.ring)
+            }
         };
         let Ok(count @ 1..) = received else { return false };
+        self.writer.deliver(self.ring.messages());
+        count >= 8
+    }
+}
+
+/// What came to TUN.
+struct Writer {
+    queue: Arc<TunQueue>,
+    geometry: Geometry,
+    coalescer: Coalescer,
+}
+
+impl Writer {
+    /// Joins what came and writes it.
+    fn deliver<'a>(&mut self, received: impl Iterator<Item = Message<'a>>) {
         let offset = self.geometry.inner_offset();
-        let messages: Vec<(&[u8], usize)> = self.ring.messages().map(|m| (&*m.bytes, m.segment)).collect();
+        let messages: Vec<(&[u8], usize)> = received.map(|m| (&*m.bytes, m.segment)).collect();
         for (message, (bytes, segment)) in (0..).zip(&messages) {
             let mut at = 0;
             for datagram in bytes.chunks(*segment) {
@@ -329,6 +393,5 @@ impl Back {
             let _ = self.queue.writev(slices.get(..used).unwrap_or_default());
         }
         self.coalescer.clear();
-        count >= 8
     }
 }

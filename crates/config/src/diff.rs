@@ -27,6 +27,8 @@ pub enum Field {
     RouterAsn,
     /// `[control]` `socket`
     Socket,
+    /// `[esp]` `af_xdp`
+    AfXdp,
     /// `[tunnel.X]` `local`
     Local,
     /// `[tunnel.X]` `remote`
@@ -47,6 +49,8 @@ pub enum Field {
     LocalTs,
     /// `[tunnel.X.esp]` `remote_ts`
     RemoteTs,
+    /// `[tunnel.X.esp]` `resource_sas`
+    ResourceSas,
     /// `[tunnel.X.interface]` `name`
     InterfaceName,
     /// `[tunnel.X.interface]` `queues`
@@ -63,6 +67,7 @@ impl fmt::Display for Field {
             Self::RouterId => "router.id",
             Self::RouterAsn => "router.asn",
             Self::Socket => "control.socket",
+            Self::AfXdp => "esp.af_xdp",
             Self::Local => "local",
             Self::Remote => "remote",
             Self::Psk => "psk",
@@ -73,6 +78,7 @@ impl fmt::Display for Field {
             Self::Encapsulation => "esp.encapsulation",
             Self::LocalTs => "esp.local_ts",
             Self::RemoteTs => "esp.remote_ts",
+            Self::ResourceSas => "esp.resource_sas",
             Self::InterfaceName => "interface.name",
             Self::Queues => "interface.queues",
             Self::Session(field) => session_field(*field),
@@ -141,6 +147,8 @@ pub struct Diff {
     pub control: Change,
     /// `[log]`: at most absorbed.
     pub log: Change,
+    /// `[esp]`: a change asks for a restart of the daemon.
+    pub esp: Change,
     /// `[router]`: a restart ends every session; `Add` and `Remove` are those of `[bgp]` itself.
     pub router: Option<Step>,
     /// `networks` and `redistribute`: at most absorbed.
@@ -159,6 +167,7 @@ impl Diff {
             routes: absorbed(old.routes == new.routes),
             control: if old.control == new.control { Change::Keep } else { Change::Restart(Field::Socket) },
             log: absorbed(old.log == new.log),
+            esp: if old.esp == new.esp { Change::Keep } else { Change::Restart(Field::AfXdp) },
             router: router(old.bgp.as_ref(), new.bgp.as_ref()),
             originated: originated(old.bgp.as_ref(), new.bgp.as_ref()),
             tunnels: steps(&old.tunnels, &new.tunnels, Tunnel::change),
@@ -170,7 +179,9 @@ impl Diff {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let kept = |step: &Step| *step == Step::Change(Change::Keep);
-        [self.routes, self.control, self.log, self.originated].iter().all(|change| *change == Change::Keep)
+        [self.routes, self.control, self.log, self.esp, self.originated]
+            .iter()
+            .all(|change| *change == Change::Keep)
             && self.router.as_ref().is_none_or(kept)
             && self.tunnels.values().chain(self.neighbors.values()).all(kept)
     }
@@ -179,8 +190,13 @@ impl Diff {
 impl fmt::Display for Diff {
     /// One line an object that does not stay as it is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sections =
-            [("routes", self.routes), ("control", self.control), ("log", self.log), ("bgp", self.originated)];
+        let sections = [
+            ("routes", self.routes),
+            ("control", self.control),
+            ("log", self.log),
+            ("esp", self.esp),
+            ("bgp", self.originated),
+        ];
         for (name, change) in sections.into_iter().filter(|(_, change)| *change != Change::Keep) {
             writeln!(f, "{name}: {change}")?;
         }
@@ -220,6 +236,7 @@ impl Tunnel {
             (self.esp.encapsulation == new.esp.encapsulation, Field::Encapsulation),
             (self.esp.local_ts == new.esp.local_ts, Field::LocalTs),
             (self.esp.remote_ts == new.esp.remote_ts, Field::RemoteTs),
+            (self.esp.resource_sas == new.esp.resource_sas, Field::ResourceSas),
         ]);
         let same = self.profile == new.profile
             && self.start == new.start

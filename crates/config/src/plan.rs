@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Gateway {
     pub control: Control,
     /// `[log]`: how it speaks.
     pub log: Log,
+    /// `[esp]`: how ESP gets in and out of this host.
+    pub esp: Outer,
     /// `[tunnel.NAME]`, by name.
     pub tunnels: BTreeMap<Arc<str>, Tunnel>,
     /// `[router]` and `[bgp]`; `None` when the file has no `[bgp]`.
@@ -80,6 +83,13 @@ impl Routes {
 pub struct Control {
     /// The UNIX socket.
     pub socket: PathBuf,
+}
+
+/// How ESP gets in and out of this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outer {
+    /// Names of the devices on which protocol 50 goes past the kernel's stack, each once, 8 at most; none: nowhere.
+    pub af_xdp: Vec<String>,
 }
 
 /// How the daemon speaks.
@@ -184,6 +194,7 @@ impl Tunnel {
             dpd: self.ike.dpd,
             replay_window: self.esp.replay_window,
             accept_rekey_without_pfs: self.esp.accept_rekey_without_pfs,
+            resource_sas: self.esp.resource_sas,
             keepalive: NAT_KEEPALIVE,
             linger: LINGER,
         }
@@ -315,6 +326,8 @@ pub struct Esp {
     pub remote_ts: Vec<Selector>,
     /// A rekey without key exchange is accepted although our proposals name a group.
     pub accept_rekey_without_pfs: bool,
+    /// How many CHILD SAs with the same selectors are kept with a peer that agrees (RFC 9611): 1 to 16.
+    pub resource_sas: NonZeroU8,
 }
 
 /// The tunnel's device.

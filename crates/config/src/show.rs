@@ -65,6 +65,8 @@ impl Page<'_, '_, '_> {
         self.open("log".to_owned())?;
         self.key("format", quoted(log_format(gateway.log.format)))?;
         self.key("level", quoted(log_level(gateway.log.level)))?;
+        self.open("esp".to_owned())?;
+        self.key("af_xdp", list(&gateway.esp.af_xdp))?;
         gateway.tunnels.values().try_for_each(|tunnel| self.tunnel(tunnel))?;
         if let Some(bgp) = &gateway.bgp {
             self.bgp(bgp)?;
@@ -121,7 +123,8 @@ impl Page<'_, '_, '_> {
         self.key("encapsulation", quoted(encapsulation(esp.encapsulation)))?;
         self.key("local_ts", list(&esp.local_ts))?;
         self.key("remote_ts", list(&esp.remote_ts))?;
-        self.key("accept_rekey_without_pfs", esp.accept_rekey_without_pfs)
+        self.key("accept_rekey_without_pfs", esp.accept_rekey_without_pfs)?;
+        self.key("resource_sas", esp.resource_sas)
     }
 
     fn interface(&mut self, tunnel: &Tunnel, path: &str) -> fmt::Result {

@@ -192,10 +192,11 @@ fn movable(diff: &Diff) -> Result<(), String> {
             "tunnel {name}: interface.queues changed: that needs a restart of the daemon; nothing of the file was applied"
         ));
     }
-    match diff.control {
-        Change::Keep => Ok(()),
-        change @ (Change::Absorb | Change::Restart(_)) => Err(format!(
-            "[control] changed ({change}): that needs a restart of the daemon; nothing of the file was applied"
+    let fixed = [("control", diff.control), ("esp", diff.esp)];
+    match fixed.into_iter().find(|(_, change)| *change != Change::Keep) {
+        None => Ok(()),
+        Some((section, change)) => Err(format!(
+            "[{section}] changed ({change}): that needs a restart of the daemon; nothing of the file was applied"
         )),
     }
 }

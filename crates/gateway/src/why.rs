@@ -275,6 +275,7 @@ impl Why {
             DownReason::Reconfigured => (Code::Reconfigured, Source::Local),
             DownReason::Rekeyed
             | DownReason::Redundant
+            | DownReason::Orphaned
             | DownReason::Replaced
             | DownReason::PeerRestarted => (Code::PeerDeleted, Source::Peer),
             DownReason::Misbehaved => (Code::PeerMisbehaved, Source::Local),

@@ -12,6 +12,7 @@ use crate::exchange::body::{Body, refused};
 use crate::failure::{Exchange, Failure, Misbehaviour, NoProposal, SelectorsTooNarrow};
 use crate::negotiate::{Pfs, check_esp, offer_esp};
 use crate::proposal::{EspProposal, EspSuite};
+use crate::resource::{self, Resource};
 use crate::selectors::{is_subset, ts_from_wire, ts_to_wire};
 use crate::status::{ChildState, ChildStatus};
 
@@ -34,6 +35,10 @@ pub(crate) struct Child {
     pub(crate) told: bool,
     /// The one it took over from.
     pub(crate) replaces: Option<ChildId>,
+    /// Which of those with the same selectors (RFC 9611); its successors keep the number.
+    pub(crate) resource: Resource,
+    /// What the peer calls it, for people to read.
+    pub(crate) peer_resource: Vec<u8>,
 }
 
 /// Where a CHILD SA stands.
@@ -56,6 +61,8 @@ pub(crate) struct ChildAnswer {
     pub(crate) spi_out: u32,
     pub(crate) local_ts: Vec<Selector>,
     pub(crate) remote_ts: Vec<Selector>,
+    /// The peer's SA_RESOURCE_INFO, if it sent one.
+    pub(crate) peer_resource: Option<Vec<u8>>,
 }
 
 /// All of a new CHILD SA.
@@ -65,6 +72,7 @@ pub(crate) struct Agreed {
     pub(crate) keys: ChildKeys,
     pub(crate) role: Role,
     pub(crate) replaces: Option<ChildId>,
+    pub(crate) resource: Resource,
 }
 
 /// What we offer for a CHILD SA.
@@ -77,9 +85,9 @@ pub(crate) struct ChildOffer {
 
 impl ChildOffer {
     /// All the connection allows.
-    pub(crate) fn first(conn: ConnId, config: &Connection, ctx: &mut Ctx<'_>) -> Self {
+    pub(crate) fn first(conn: ConnId, config: &Connection, resource: Resource, ctx: &mut Ctx<'_>) -> Self {
         Self {
-            spi_in: ctx.core.esp_spi(conn),
+            spi_in: ctx.core.esp_spi(conn, resource),
             proposals: config.esp_proposals.clone(),
             local_ts: config.local_ts.clone(),
             remote_ts: config.remote_ts.clone(),
@@ -121,7 +129,7 @@ impl ChildOffer {
         if !is_subset(&local_ts, &self.local_ts) || !is_subset(&remote_ts, &self.remote_ts) {
             return Err(Failure::Misbehaved(Misbehaviour::SelectorsNotOffered));
         }
-        Ok(ChildAnswer { suite, spi_out, local_ts, remote_ts })
+        Ok(ChildAnswer { suite, spi_out, local_ts, remote_ts, peer_resource: resource::info(body) })
     }
 
     fn refusal(&self, body: Body<'_>, exchange: Exchange) -> Option<Failure> {
@@ -172,6 +180,8 @@ impl Child {
             spi_out: self.spi_out,
             suite: self.suite,
             encap: self.encap,
+            resource: self.resource,
+            peer_resource: self.peer_resource.clone(),
             local_ts: self.local_ts.clone(),
             remote_ts: self.remote_ts.clone(),
             since: self.since,

@@ -4,6 +4,7 @@
 //! meaning of its own, written at the field.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,9 @@ pub struct Connection {
     /// Accept, and fall back to, a rekey without key exchange although our proposals name a group. Azure's
     /// default policy never sends one.
     pub accept_rekey_without_pfs: bool,
+    /// How many CHILD SAs with the same selectors are kept with a peer that agrees to have several (RFC 9611), each for
+    /// another receiver; 1: one, and nothing is said of it.
+    pub resource_sas: NonZeroU8,
     /// How often a NAT in front of us is reminded of its mapping (RFC 3948 section 4): 20 s by custom. Zero: never.
     pub keepalive: Duration,
     /// How long the old inbound CHILD SA stays usable after its DELETE, for packets still under way: 5 s by custom.
@@ -96,6 +100,7 @@ impl Connection {
             dpd: Dpd::default(),
             replay_window: 1024,
             accept_rekey_without_pfs: false,
+            resource_sas: NonZeroU8::MIN,
             keepalive: Duration::from_secs(20),
             linger: Duration::from_secs(5),
         }
@@ -224,7 +229,8 @@ pub struct Limits {
     pub cookie_from: usize,
     /// How long a half-open IKE SA may wait for its IKE_AUTH.
     pub half_open_timeout: Duration,
-    /// CHILD SAs of one IKE SA at a time, those being replaced included.
+    /// CHILD SAs of one IKE SA at a time, those being replaced included; and two more for each further one of
+    /// [`Connection::resource_sas`].
     pub children: usize,
     /// Notes (rate-limited remarks about strangers) per second.
     pub notes_per_second: u32,

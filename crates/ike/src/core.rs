@@ -13,6 +13,7 @@ use crate::counters::{Counter, Counters};
 use crate::event::{ChildId, Event, IkeId, Note, Transmit};
 use crate::failure::Failure;
 use crate::random::Generator;
+use crate::resource::Resource;
 use crate::sa::IkeSa;
 use crate::work::{Work, WorkId};
 
@@ -127,12 +128,14 @@ impl Core {
     }
 
     /// An SPI for packets of `conn` to us, unlike every other in use; below 256 they are reserved (RFC 4303 section
-    /// 2.1). Divided by the number of receivers it leaves the same rest as the connection's number.
-    pub(crate) fn esp_spi(&mut self, conn: ConnId) -> u32 {
+    /// 2.1). Divided by the number of receivers it leaves the same rest as the connection's number and the resource's
+    /// together: each of a connection's CHILD SAs goes to the receiver after the one before.
+    pub(crate) fn esp_spi(&mut self, conn: ConnId, resource: Resource) -> u32 {
         let receivers = self.receivers;
+        let rest = conn.0.wrapping_add(u32::from(resource.0)) % receivers;
         loop {
             let random = self.rng.number();
-            let Some(spi) = (random - random % receivers).checked_add(conn.0 % receivers) else { continue };
+            let Some(spi) = (random - random % receivers).checked_add(rest) else { continue };
             if spi >= 256 && self.esp_spis.insert(spi) {
                 return spi;
             }

@@ -54,11 +54,15 @@ pub enum Counter {
     TemporaryFailure,
     /// Acceptances of IKE_SA_INIT that may have answered another request than the present one.
     Doubted,
+    /// CHILD SAs for one more resource that the peer asked for and was refused: TS_MAX_QUEUE (RFC 9611).
+    ResourceRefused,
+    /// The same the other way: the peer has enough of them.
+    ResourceDenied,
 }
 
 impl Counter {
     /// Every counter, in order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Received,
         Self::Sent,
         Self::Retransmitted,
@@ -84,6 +88,8 @@ impl Counter {
         Self::Keepalives,
         Self::TemporaryFailure,
         Self::Doubted,
+        Self::ResourceRefused,
+        Self::ResourceDenied,
     ];
 
     /// A name for logs and views.
@@ -115,6 +121,8 @@ impl Counter {
             Self::Keepalives => "keepalives",
             Self::TemporaryFailure => "temporary-failure",
             Self::Doubted => "doubted",
+            Self::ResourceRefused => "resource-refused",
+            Self::ResourceDenied => "resource-denied",
         }
     }
 }

@@ -10,6 +10,7 @@ use inet::Selector;
 use crate::config::{ConnId, Path};
 use crate::failure::{Failure, SelectorsTooNarrow};
 use crate::identity::Identity;
+use crate::resource::Resource;
 
 /// An IKE SA's number, never reused by one engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,10 +176,14 @@ pub struct ChildUp {
     /// ESP travels in UDP between the addresses and ports of `path` (its ports turned from 500 to 4500); otherwise
     /// as IP protocol 50 between its addresses.
     pub encap: bool,
+    /// Which of those with the same selectors it is (RFC 9611): packets may go out on any of them. Those that are not
+    /// [`Resource::ANY`] come after that one of the same IKE SA and end with it.
+    pub resource: Resource,
     /// The CHILD SA it takes over from.
     pub replaces: Option<ChildId>,
     /// Who began the exchange that made it. With `replaces`: as initiator send on it at once; as responder stay on the
     /// old one until a packet comes in on the new or the old one goes down, for until then the peer may lack the keys.
+    /// The same holds of a further resource's first, where the old one is that of [`Resource::ANY`].
     pub role: Role,
     /// It lost against one the peer made at the same time and goes soon: receive on it, never send.
     pub inbound_only: bool,
@@ -237,6 +242,8 @@ pub enum DownReason {
     Rekeyed,
     /// Both ends made one at the same time, and the other was kept.
     Redundant,
+    /// It stood beside the CHILD SA that any resource may use, and that ended (RFC 9611).
+    Orphaned,
     /// The same peer came again with a new IKE SA.
     Replaced,
     /// The same peer came again and said INITIAL_CONTACT (RFC 7296 section 2.4): it remembers nothing of this one, as
@@ -258,6 +265,7 @@ impl std::fmt::Display for DownReason {
             Self::Reconfigured => "the configuration changed",
             Self::Rekeyed => "replaced by its successor",
             Self::Redundant => "a duplicate of one made at the same time",
+            Self::Orphaned => "the CHILD SA it stood beside ended",
             Self::Replaced => "the peer came again",
             Self::PeerRestarted => "the peer came again and remembers nothing of it (INITIAL_CONTACT)",
             Self::PeerLost => "the peer lost it",
@@ -298,6 +306,14 @@ pub enum Note {
     RekeyWithoutPfs {
         /// The connection.
         conn: ConnId,
+    },
+    /// The peer has enough CHILD SAs with the same selectors (RFC 9611 section 5.2): no further ones are asked for on this
+    /// IKE SA.
+    EnoughResources {
+        /// The connection.
+        conn: ConnId,
+        /// How many there are.
+        have: usize,
     },
     /// Half-open IKE SAs reached their bound; newcomers are refused.
     HalfOpenFull,

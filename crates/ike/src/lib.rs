@@ -8,7 +8,8 @@
 //! * [`Work`] is the key exchange, to be computed elsewhere.
 //!
 //! RFCs: 7296 whole but for EAP, certificates, IPComp, transport mode and configuration beyond answering;
-//! 7383 (fragmentation); 3948 (NAT traversal); 4868, 5282, 7634, 8031, 5903, 5114, 3526 by way of `crypto`.
+//! 7383 (fragmentation); 3948 (NAT traversal); 4868, 5282, 7634, 8031, 5903, 5114, 3526 by way of `crypto`;
+//! 9611 (several CHILD SAs with the same selectors).
 //! MOBIKE (RFC 4555) is not offered: the port then says nothing about encapsulation.
 
 mod auth;
@@ -30,6 +31,7 @@ mod negotiate;
 mod proposal;
 mod protect;
 mod random;
+mod resource;
 mod sa;
 mod selectors;
 mod status;
@@ -50,5 +52,6 @@ pub use failure::{Exchange, Failure, Misbehaviour, NoProposal, SelectorsTooNarro
 pub use identity::{Identity, IdentityError};
 pub use proposal::{EspProposal, EspSuite, IkeProposal, IkeSuite, ProposalError};
 pub use random::Generator;
+pub use resource::{Resource, Resources};
 pub use status::{ChildState, ChildStatus, IkeState, IkeStatus};
 pub use work::{Work, WorkId, WorkOutcome};

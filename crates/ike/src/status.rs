@@ -8,6 +8,7 @@ use crate::config::Path;
 use crate::event::{ChildId, IkeId, Nat, Role};
 use crate::identity::Identity;
 use crate::proposal::{EspSuite, IkeSuite};
+use crate::resource::{Resource, Resources};
 
 /// Where an IKE SA stands, in the words of RFC 7296's exchanges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +64,8 @@ pub struct IkeStatus {
     pub fragmentation: bool,
     /// Vendor ids the peer sent, printable ones as text, others in hex.
     pub vendors: Vec<String>,
+    /// How many CHILD SAs with the same selectors there may be (RFC 9611).
+    pub resources: Resources,
 }
 
 /// Where a CHILD SA stands.
@@ -95,6 +98,10 @@ pub struct ChildStatus {
     pub suite: EspSuite,
     /// In UDP?
     pub encap: bool,
+    /// Which of those with the same selectors.
+    pub resource: Resource,
+    /// What the peer calls that: opaque octets, at most 16 (RFC 9611 section 5.1).
+    pub peer_resource: Vec<u8>,
     /// Traffic of our side.
     pub local_ts: Vec<Selector>,
     /// Traffic of the peer's side.

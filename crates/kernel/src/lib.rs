@@ -6,6 +6,7 @@
 //! | [`datagram`] | what UDP and raw sockets share: runs to send, a ring to receive into |
 //! | [`udp`] | UDP with GSO, GRO, packet info both ways, DSCP/ECN and the policy for send errors |
 //! | [`raw`] | IP protocol 50 over IPv4 and IPv6 |
+//! | [`xdp`] | the same past the kernel's stack, through AF_XDP |
 //! | [`tcp`] | sockets for BGP: bound to device and source, TTL, MSS, MD5 |
 //! | [`netlink`] | links, addresses, routes in batches, rules, route look-ups, and what changes |
 //! | [`netns`] | network namespaces, made, entered and cleaned up |
@@ -34,6 +35,7 @@ pub mod sysctl;
 pub mod tcp;
 pub mod tun;
 pub mod udp;
+pub mod xdp;
 
 mod sys;
 

@@ -150,7 +150,15 @@ impl SendBatch {
             Some(last) if Arc::ptr_eq(&last.sa, sa) && last.first + last.count as u64 == first => {
                 last.count += count;
             }
-            Some(_) | None => self.groups.push(Group { sa: Arc::clone(sa), first, count }),
+            last => {
+                // What arrives as one by segmentation offload is dealt to a worker by its first packet's SPI.
+                if last.is_some_and(|last| !Arc::ptr_eq(&last.sa, sa))
+                    && let Some(run) = self.runs.last_mut()
+                {
+                    run.closed = true;
+                }
+                self.groups.push(Group { sa: Arc::clone(sa), first, count });
+            }
         }
     }
 

@@ -49,6 +49,8 @@ pub struct Egress {
     too_big: TokenBucket,
     on_demand: Pause<TunnelId>,
     exhausted: Pause<u32>,
+    /// Which queue of its device the frames come by.
+    queue: usize,
     /// A packet on its way to being fragmented, its checksum completed.
     whole: Vec<u8>,
     /// A datagram cut from a super-packet whose datagrams are too big.
@@ -80,9 +82,16 @@ impl Egress {
             too_big: TokenBucket::new(TOO_BIG.0, TOO_BIG.1),
             on_demand: Pause::new(PAUSES, PAUSE_MILLIS),
             exhausted: Pause::new(PAUSES, PAUSE_MILLIS),
+            queue: 0,
             whole: Vec::new(),
             datagram: Vec::new(),
         }
+    }
+
+    /// The frames to come were read from this queue of their device, counted from 0, until it is said otherwise: with
+    /// several SAs for one tunnel each queue has its own ([`TunnelRow::choose`]).
+    pub fn serve_queue(&mut self, queue: usize) {
+        self.queue = queue;
     }
 
     /// Takes one frame read from `tunnel`'s TUN device: a virtio header and a packet or super-packet.
@@ -108,7 +117,7 @@ impl Egress {
         if tunnel.outbound.is_empty() {
             return self.demand(tunnel.id, &inner, sinks);
         }
-        let Some(row) = tunnel.choose(&inner) else { return self.drop(Drop::OutboundSelector) };
+        let Some(row) = tunnel.choose(self.queue, &inner) else { return self.drop(Drop::OutboundSelector) };
         let way = Way { tunnel, row, inner };
         match header.gso {
             Gso::None => self.single(way, &header, packet, sinks),

@@ -108,8 +108,8 @@ pub struct TunnelRow {
     pub mss: MssPolicy,
     /// The outer DF bit.
     pub df: DfPolicy,
-    /// The SAs to send on, the preferred first: the first whose selectors carry a packet takes it. Empty
-    /// while there is none.
+    /// The SAs to send on. Of several each carries the packets of other queues of the device, as far as its
+    /// selectors hold them, and the first all that is left. Empty while there is none.
     pub outbound: Vec<OutboundRow>,
 }
 
@@ -142,13 +142,28 @@ pub struct InboundRow {
 }
 
 impl TunnelRow {
-    /// The SA that carries `packet`: the first whose selectors hold it.
+    /// The SA that carries `packet`, which came by this queue of the device: the queue's own where there are
+    /// several, else the first whose selectors hold it.
+    ///
+    /// The kernel gives a flow to one queue and one worker reads a queue, so a flow stays with an SA and an SA, where
+    /// there are as many as queues, with a worker.
     #[must_use]
-    pub fn choose(&self, packet: &Inner) -> Option<&OutboundRow> {
-        self.outbound.iter().find(|row| {
-            row.local.contains(packet.source, packet.protocol, packet.source_port())
-                && row.remote.contains(packet.destination, packet.protocol, packet.destination_port())
-        })
+    pub fn choose(&self, queue: usize, packet: &Inner) -> Option<&OutboundRow> {
+        if let count @ 2.. = self.outbound.len()
+            && let Some(row) = self.outbound.get(queue % count)
+            && row.carries(packet)
+        {
+            return Some(row);
+        }
+        self.outbound.iter().find(|row| row.carries(packet))
+    }
+}
+
+impl OutboundRow {
+    /// Do its selectors hold `packet`?
+    fn carries(&self, packet: &Inner) -> bool {
+        self.local.contains(packet.source, packet.protocol, packet.source_port())
+            && self.remote.contains(packet.destination, packet.protocol, packet.destination_port())
     }
 }
 

@@ -1,9 +1,9 @@
 //! From the outer sockets to TUN queues.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use kernel::datagram::MESSAGES;
+use kernel::datagram::{MESSAGES, Message};
 use tunnel::offload::coalesce::Joining;
 use tunnel::{Drops, Ingress, OuterPath, Received, Table, Tick};
 
@@ -44,18 +44,10 @@ impl Inward {
         now: Tick,
     ) -> (u64, bool) {
         let Some(port) = ports.get_mut(number) else { return (0, false) };
-        // An error is an ICMP answer to something sent: the error queue has it.
-        let Ok(count @ 1..) = fill(port) else { return (0, false) };
-        let Port { outer, ring } = port;
         let mut received: [Received<'_>; MESSAGES] = std::array::from_fn(|_| Received::empty());
-        for (slot, message) in received.iter_mut().zip(ring.messages()) {
-            *slot = Received {
-                path: path(outer, message.destination, message.source),
-                segment: message.segment,
-                ifindex: message.ifindex,
-                tos: message.tos,
-                bytes: message.bytes,
-            };
+        let count = gather(port, &mut received);
+        if count == 0 {
+            return (0, false);
         }
         let Some(received) = received.get_mut(..count) else { return (0, false) };
         let octets = received.iter().map(|message| message.bytes.len() as u64).sum();
@@ -69,18 +61,46 @@ impl Inward {
     }
 }
 
-fn fill(port: &mut Port) -> std::io::Result<usize> {
-    match &port.outer {
-        Outer::Udp(socket) => socket.recv_batch(&mut port.ring),
-        Outer::Esp(socket) => socket.recv_batch(&mut port.ring),
-    }
+/// Receives what waits; how many messages came. An error is an ICMP answer to something sent: the error queue has it.
+fn gather<'p>(port: &'p mut Port, into: &mut [Received<'p>]) -> usize {
+    let Port { outer, ring } = port;
+    let esp = |local, remote: SocketAddr| OuterPath::Esp { local, remote: remote.ip() };
+    let count = match outer {
+        Outer::Udp(socket) => {
+            let count = socket.recv_batch(ring);
+            let port = socket.local().port();
+            place(into, ring.messages(), |local, remote| OuterPath::Udp {
+                local: SocketAddr::new(local, port),
+                remote,
+            });
+            count
+        }
+        Outer::Esp(socket) => {
+            let count = socket.recv_batch(ring);
+            place(into, ring.messages(), esp);
+            count
+        }
+        Outer::Xdp(receiver) => {
+            let count = receiver.receive();
+            place(into, receiver.messages(), esp);
+            Ok(count)
+        }
+    };
+    count.unwrap_or(0)
 }
 
-fn path(outer: &Outer, destination: std::net::IpAddr, source: SocketAddr) -> OuterPath {
-    match outer {
-        Outer::Udp(socket) => {
-            OuterPath::Udp { local: SocketAddr::new(destination, socket.local().port()), remote: source }
-        }
-        Outer::Esp(_) => OuterPath::Esp { local: destination, remote: source.ip() },
+fn place<'p>(
+    into: &mut [Received<'p>],
+    messages: impl Iterator<Item = Message<'p>>,
+    path: impl Fn(IpAddr, SocketAddr) -> OuterPath,
+) {
+    for (slot, message) in into.iter_mut().zip(messages) {
+        *slot = Received {
+            path: path(message.destination, message.source),
+            segment: message.segment,
+            ifindex: message.ifindex,
+            tos: message.tos,
+            bytes: message.bytes,
+        };
     }
 }

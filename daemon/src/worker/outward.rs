@@ -61,6 +61,7 @@ impl Outward {
         up: &mut Up,
         now: Tick,
     ) -> Read {
+        self.egress.serve_queue(seat.index);
         for _ in 0..FRAMES {
             let length = match seat.queue.tun.read(&mut self.frame) {
                 Ok(Some(length)) => length,

@@ -2,18 +2,20 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use kernel::datagram::{
-    MESSAGES, PathError, PathErrorKind, RecvRing, Run, SLOT, SendArena, SendFailure, Source,
+    MESSAGES, PathError, PathErrorKind, RecvRing, Run, SLOT, SendArena, SendFailure, SendReport, Source,
 };
 use kernel::raw::{EspSocket, Family};
 use kernel::udp::UdpSocket;
+use kernel::xdp::XdpReceiver;
 use tokio::sync::mpsc::Sender;
 use tunnel::{Drop, OuterPath, Report, Reports, SendBatch, Tick};
 
 use super::counters::{Counters, Loss};
 use super::{REPORTS, Upward};
+use crate::bypass::Sender as Bypass;
 use crate::sockets::WorkerSockets;
 
 /// Slots of protocol 50; nothing joins its packets, but one may be reassembled from fragments.
@@ -35,6 +37,8 @@ const MTU_PAUSES: usize = 32;
 pub(super) enum Outer {
     Udp(Arc<UdpSocket>),
     Esp(Arc<EspSocket>),
+    /// Protocol 50 past the kernel's stack, one queue of a device: to receive from.
+    Xdp(Box<XdpReceiver>),
 }
 
 impl Outer {
@@ -47,7 +51,9 @@ impl Outer {
             (Self::Esp(socket), OuterPath::Esp { remote, .. }) => {
                 (socket.family() == Family::V4) == remote.is_ipv4()
             }
-            (Self::Udp(_), OuterPath::Esp { .. }) | (Self::Esp(_), OuterPath::Udp { .. }) => false,
+            (Self::Udp(_), OuterPath::Esp { .. })
+            | (Self::Esp(_), OuterPath::Udp { .. })
+            | (Self::Xdp(_), _) => false,
         }
     }
 
@@ -55,6 +61,7 @@ impl Outer {
         match self {
             Self::Udp(socket) => socket.set_dont_fragment(on),
             Self::Esp(socket) => socket.set_dont_fragment(on),
+            Self::Xdp(_) => Ok(()),
         }
     }
 
@@ -64,6 +71,7 @@ impl Outer {
         match self {
             Self::Udp(socket) => socket.path_mtu(dest, None),
             Self::Esp(socket) => socket.path_mtu(dest, None),
+            Self::Xdp(_) => Err(std::io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -71,6 +79,7 @@ impl Outer {
         match self {
             Self::Udp(socket) => socket.next_path_error(),
             Self::Esp(socket) => socket.next_path_error(),
+            Self::Xdp(_) => Ok(None),
         }
     }
 }
@@ -80,6 +89,7 @@ impl AsFd for Outer {
         match self {
             Self::Udp(socket) => socket.as_fd(),
             Self::Esp(socket) => socket.as_fd(),
+            Self::Xdp(receiver) => receiver.as_fd(),
         }
     }
 }
@@ -94,6 +104,8 @@ pub(super) struct Port {
 pub(super) struct Ports {
     ports: Vec<Port>,
     heard: usize,
+    /// Sends protocol 50 past the kernel's stack where it can; all workers' one.
+    bypass: Option<Bypass>,
 }
 
 impl Ports {
@@ -102,16 +114,21 @@ impl Ports {
             .udp
             .into_iter()
             .map(|socket| Port { outer: Outer::Udp(socket), ring: RecvRing::coalescing() });
-        let mut ports: Vec<Port> = udp.collect();
-        let udp = ports.len();
+        // What a receiver brings lies in frames of its own.
+        let xdp = sockets
+            .xdp
+            .into_iter()
+            .map(|receiver| Port { outer: Outer::Xdp(Box::new(receiver)), ring: RecvRing::new(1, 1) });
+        let mut ports: Vec<Port> = udp.chain(xdp).collect();
+        let before_esp = ports.len();
         ports.extend(
             sockets
                 .esp
                 .into_iter()
                 .map(|socket| Port { outer: Outer::Esp(socket), ring: RecvRing::new(ESP_SLOTS, SLOT) }),
         );
-        let heard = if sockets.hears_esp { ports.len() } else { udp };
-        Self { ports, heard }
+        let heard = if sockets.hears_esp { ports.len() } else { before_esp };
+        Self { ports, heard, bypass: sockets.bypass }
     }
 
     /// Those to wait for, in the order of their numbers.
@@ -138,7 +155,7 @@ impl Ports {
                     || !std::ptr::eq(outer, &port.outer)
                     || dont_fragment != run.dont_fragment)
             {
-                send_as(outer, dont_fragment, runs.get(..gathered).unwrap_or_default(), arena, up, now);
+                self.send_as(outer, dont_fragment, runs.get(..gathered).unwrap_or_default(), arena, up, now);
                 gathered = 0;
             }
             through = Some((&port.outer, run.dont_fragment));
@@ -148,7 +165,35 @@ impl Ports {
             }
         }
         if let Some((outer, dont_fragment)) = through {
-            send_as(outer, dont_fragment, runs.get(..gathered).unwrap_or_default(), arena, up, now);
+            self.send_as(outer, dont_fragment, runs.get(..gathered).unwrap_or_default(), arena, up, now);
+        }
+    }
+
+    /// Linux has the don't-fragment bit as a property of the socket, not of a packet. The raw sockets are shared
+    /// by all workers: in a race a packet has the other's bit, which costs at most that packet.
+    fn send_as(
+        &self,
+        outer: &Outer,
+        dont_fragment: bool,
+        runs: &[Run<'_>],
+        arena: &mut SendArena,
+        up: &mut Up,
+        now: Tick,
+    ) {
+        let cleared = !dont_fragment && outer.set_dont_fragment(false).is_ok();
+        let report = match (outer, &self.bypass) {
+            (Outer::Udp(socket), _) => socket.send_runs(runs, arena),
+            (Outer::Esp(socket), None) => socket.send_runs(runs, arena),
+            (Outer::Esp(socket), Some(bypass)) => {
+                let mut bypass = bypass.lock().unwrap_or_else(PoisonError::into_inner);
+                bypass.send_runs(socket, runs, !cleared, arena, now.0)
+            }
+            (Outer::Xdp(_), _) => return,
+        };
+        account(&report, runs, arena, up, now);
+        if cleared {
+            // It worked the other way round a moment ago.
+            let _ = outer.set_dont_fragment(true);
         }
     }
 
@@ -193,29 +238,8 @@ fn kernel_run<'a>(run: &tunnel::Run<'a>) -> Run<'a> {
     }
 }
 
-/// Linux has the don't-fragment bit as a property of the socket, not of a packet. The raw sockets are shared
-/// by all workers: in a race a packet has the other's bit, which costs at most that packet.
-fn send_as(
-    outer: &Outer,
-    dont_fragment: bool,
-    runs: &[Run<'_>],
-    arena: &mut SendArena,
-    up: &mut Up,
-    now: Tick,
-) {
-    let cleared = !dont_fragment && outer.set_dont_fragment(false).is_ok();
-    send_runs(outer, runs, arena, up, now);
-    if cleared {
-        // It worked the other way round a moment ago.
-        let _ = outer.set_dont_fragment(true);
-    }
-}
-
-fn send_runs(outer: &Outer, runs: &[Run<'_>], arena: &mut SendArena, up: &mut Up, now: Tick) {
-    let report = match outer {
-        Outer::Udp(socket) => socket.send_runs(runs, arena),
-        Outer::Esp(socket) => socket.send_runs(runs, arena),
-    };
+/// Counts what was not sent, and tells of paths that take less.
+fn account(report: &SendReport, runs: &[Run<'_>], arena: &SendArena, up: &mut Up, now: Tick) {
     if report.full > 0 {
         up.counters.count(Loss::SendFull, report.full);
     }

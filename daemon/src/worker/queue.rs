@@ -53,6 +53,8 @@ impl Queue {
 /// A queue as one worker has it.
 pub(super) struct Seat {
     pub(super) queue: Arc<Queue>,
+    /// Its number among the device's.
+    pub(super) index: usize,
     /// Is it waited for in this worker's epoll?
     pub(super) waited: bool,
     /// What it had brought when the balance's window began.
@@ -75,9 +77,13 @@ pub(super) struct Device {
 
 impl Device {
     pub(super) fn new(queues: &[Arc<Queue>], offloads: Offloads) -> Self {
-        let seat =
-            |queue: &Arc<Queue>| Seat { queue: Arc::clone(queue), waited: false, since: queue.octets() };
-        Self { seats: queues.iter().map(seat).collect(), offloads }
+        let seat = |(index, queue): (usize, &Arc<Queue>)| Seat {
+            queue: Arc::clone(queue),
+            index,
+            waited: false,
+            since: queue.octets(),
+        };
+        Self { seats: queues.iter().enumerate().map(seat).collect(), offloads }
     }
 
     /// Where a frame is written: the kernel gives the packets of a flow's other direction to the queue its last packet was

@@ -16,6 +16,7 @@ mod pair;
 mod policy;
 mod rekey;
 mod reload;
+mod resources;
 mod stopped;
 mod tail;
 mod teeth;

@@ -1,5 +1,6 @@
 //! Two sites and a tunnel between them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::sim::{File, Link, Weather, World};
@@ -63,14 +64,20 @@ pub(super) fn up(world: &mut World, limit: Duration) -> Duration {
 
 /// One child at each end, one IKE SA, and the SPIs fit crosswise.
 pub(super) fn assert_one_child(world: &mut World) {
+    assert_children(world, 1);
+}
+
+/// The same with so many children of one IKE SA.
+pub(super) fn assert_children(world: &mut World, count: usize) {
     let [a, b] = [A, B].map(|site| world.children(site));
     let live = |all: &[control::view::ChildSa]| {
         let live = all.iter().filter(|child| child.state == "INSTALLED");
-        live.map(|child| (child.inbound.spi.clone(), child.outbound.spi.clone())).collect::<Vec<_>>()
+        live.map(|child| (child.inbound.spi.clone(), child.outbound.spi.clone())).collect::<BTreeSet<_>>()
     };
     let (a, b) = (live(&a), live(&b));
-    assert_eq!((a.len(), b.len()), (1, 1), "{a:?} {b:?}");
-    assert_eq!((&a[0].0, &a[0].1), (&b[0].1, &b[0].0), "what one sends on the other opens");
+    assert_eq!((a.len(), b.len()), (count, count), "{a:?} {b:?}");
+    let crosswise = b.into_iter().map(|(inbound, outbound)| (outbound, inbound)).collect();
+    assert_eq!(a, crosswise, "what one sends on the other opens");
     let sas = [A, B].map(|site| world.ike_sas(site).len());
     assert_eq!(sas, [1, 1], "IKE SAs");
 }

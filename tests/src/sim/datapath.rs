@@ -20,6 +20,8 @@ pub(crate) struct Datapath {
     ingress: Ingress,
     batch: SendBatch,
     reports: Reports,
+    /// The queue the next packet comes by: one after the other, so that all of several SAs are used.
+    queue: usize,
     /// What the gateway published last.
     pub(crate) table: Arc<Table>,
 }
@@ -40,6 +42,7 @@ impl Datapath {
             ingress: Ingress::new(drops, Joining { tcp: true, udp: true }),
             batch: SendBatch::new(64 * 1024, 32 * 1024),
             reports: Reports::new(REPORTS),
+            queue: 0,
             table: Arc::new(Table::new()),
         }
     }
@@ -48,6 +51,8 @@ impl Datapath {
     pub(crate) fn outward(&mut self, tunnel: TunnelId, packet: &[u8], now: Tick) -> Out {
         let mut frame = vec![0; virtio::LEN];
         frame.extend(packet);
+        self.queue = self.queue.wrapping_add(1);
+        self.egress.serve_queue(self.queue);
         let handled =
             self.egress.handle_frame(&self.table, tunnel, &frame, &mut self.batch, &mut self.reports, now);
         assert_eq!(handled, Handled::Done, "an empty batch takes a packet");

@@ -8,6 +8,7 @@ pub(crate) fn interfaces(view: &Interfaces) -> String {
     let mut out: String = view.interfaces.iter().map(one_interface).collect();
     for socket in &view.sockets {
         out.push_str(&format!("socket {}: {}\n", socket.name, offloads(&socket.offloads)));
+        out.push_str(&counts("  packets", &socket.counts));
     }
     out.push_str(&counts("dropped by the datapath", &view.drops));
     out

@@ -76,7 +76,7 @@ fn one_child(sa: &ChildSa) -> String {
     let nat = sa.nat.map_or("-", |found| nat(found.local, found.remote));
     let pfs = sa.pfs.as_ref().map_or_else(|| "no PFS".to_owned(), |group| format!("PFS {group}"));
     format!(
-        "{}: {} for {}, TUNNEL in {}, {} -> {}, NAT {nat}\n  {}{esn}, {pfs}, replay window {}\n  rekey in {}, expires in {}\n{}{}  local  {}\n  remote {}\n",
+        "{}: {} for {}, TUNNEL in {}, {} -> {}, NAT {nat}\n  {}{esn}, {pfs}, replay window {}\n  rekey in {}, expires in {}\n{}{}{}  local  {}\n  remote {}\n",
         sa.tunnel,
         sa.state,
         age(sa.age),
@@ -87,11 +87,22 @@ fn one_child(sa: &ChildSa) -> String {
         sa.replay_window,
         maybe_age(sa.rekey_in),
         maybe_age(sa.expires_in),
+        resource(sa),
         direction("in ", &sa.inbound),
         direction("out", &sa.outbound),
         sa.local_ts.join(" "),
         sa.remote_ts.join(" "),
     )
+}
+
+/// Which of several with the same selectors it is; nothing where there is one and no more is wanted.
+fn resource(sa: &ChildSa) -> String {
+    let name = sa.peer_resource.as_ref().map_or_else(String::new, |name| format!(", at the peer {name}"));
+    match (&sa.resources, sa.resource) {
+        (Some(words), _) => format!("  resource any{name}; {words}\n"),
+        (None, 0) => String::new(),
+        (None, number) => format!("  resource {number}{name}\n"),
+    }
 }
 
 fn direction(name: &str, direction: &Direction) -> String {
@@ -140,5 +151,15 @@ mod tests {
         };
         let text = ipsec(&[sa]);
         assert!(text.contains("c0ffee01") && text.contains("0badcafe") && text.contains("3 replayed"));
+    }
+
+    #[test]
+    fn of_several_with_the_same_selectors_each_says_which_it_is_and_one_alone_says_nothing() {
+        assert!(!ipsec(&[ChildSa::default()]).contains("resource"));
+        let first = ChildSa { resources: Some("1 of 2 wanted: because".into()), ..ChildSa::default() };
+        let further = ChildSa { resource: 1, peer_resource: Some("00000003".into()), ..ChildSa::default() };
+        let text = ipsec(&[first, further]);
+        assert!(text.contains("\n  resource any; 1 of 2 wanted: because\n"), "{text}");
+        assert!(text.contains("\n  resource 1, at the peer 00000003\n"), "{text}");
     }
 }

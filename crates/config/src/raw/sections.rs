@@ -22,6 +22,7 @@ section! {
         routes: RawRoutes,
         control: RawControl,
         log: RawLog,
+        esp: RawOuter,
         tunnel: Named<RawTunnel>,
         bgp: RawBgp,
         prefix_list: Named<Many<RawRule>>,
@@ -52,6 +53,12 @@ section! {
     RawLog {
         format: LogFormat,
         level: LogLevel,
+    } reserved []
+}
+
+section! {
+    RawOuter {
+        af_xdp: Many<String>,
     } reserved []
 }
 
@@ -121,6 +128,7 @@ section! {
         local_ts: Many<Selector>,
         remote_ts: Many<Selector>,
         accept_rekey_without_pfs: bool,
+        resource_sas: Within<1, 16>,
     } reserved []
 }
 

@@ -16,7 +16,7 @@ use bgp_rib::{PrefixList, Rule};
 use crate::error::{At, Errors, Fault, Faults, Remark};
 use crate::host::Host;
 use crate::nearest::nearest;
-use crate::plan::{Control, Gateway, Log, Routes, Tunnel};
+use crate::plan::{Control, Gateway, Log, Outer, Routes, Tunnel};
 use crate::profile::Reasoned;
 use crate::raw::{Many, RawRule, Root, Section, TableName, Written, read_document};
 
@@ -92,6 +92,7 @@ impl Resolver<'_> {
             routes: self.routes(root),
             control: self.control(root),
             log: self.log(root),
+            esp: self.outer(root),
             tunnels,
             bgp,
             prefix_lists: lists.made,
@@ -171,6 +172,31 @@ impl Resolver<'_> {
             format: raw.and_then(|raw| raw.format.as_ref()).map(|written| written.value).unwrap_or_default(),
             level: raw.and_then(|raw| raw.level.as_ref()).map(|written| written.value).unwrap_or_default(),
         }
+    }
+
+    fn outer(&mut self, root: &Root) -> Outer {
+        const MOST: usize = 8;
+        /// `IFNAMSIZ`, less its closing zero.
+        const LONGEST: usize = 15;
+        let written = root.esp.as_ref().and_then(|raw| raw.value.af_xdp.as_ref());
+        let mut af_xdp: Vec<String> = Vec::new();
+        for device in written.iter().flat_map(|written| &written.value.items) {
+            let name = &device.value;
+            let odd = |c: char| c == '/' || c.is_whitespace() || c.is_control();
+            if name.is_empty() || name.len() > LONGEST || name.chars().any(odd) {
+                let why = format!(
+                    "'{name}' is no device's name (want 1 to {LONGEST} bytes without '/' and spaces)"
+                );
+                self.faults.error(&device.at, Fault::Value(why));
+            } else if af_xdp.contains(name) {
+                self.faults.error(&device.at, Fault::Value(format!("'{name}' stands here twice")));
+            } else if af_xdp.len() == MOST {
+                self.faults.error(&device.at, Fault::Value(format!("more than {MOST} devices")));
+            } else {
+                af_xdp.push(name.clone());
+            }
+        }
+        Outer { af_xdp }
     }
 
     fn prefix_lists<'r>(&mut self, root: &'r Root) -> Lists<'r> {

@@ -1,6 +1,7 @@
 //! One `[tunnel.NAME]`: its ends, secrets, suites and times.
 
 use std::net::IpAddr;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -344,6 +345,10 @@ impl Resolver<'_> {
                 from,
                 &defaults.accept_rekey_without_pfs,
             ),
+            resource_sas: raw
+                .and_then(|raw| raw.resource_sas.as_ref())
+                .and_then(|sas| NonZeroU8::new(u8::try_from(sas.value.0).ok()?))
+                .unwrap_or(NonZeroU8::MIN),
         }
     }
 

@@ -69,6 +69,16 @@ const CHANGES: &[(&str, &str, &[&str])] = &[
     ),
     ("1350", "13500000", &["42:13: tunnel.azure.interface.mss: 13500000 is out of range: want 500 to 65495"]),
     (
+        "lifetime  = \"7h30m\"",
+        "resource_sas = 17",
+        &["32:16: tunnel.azure.esp.resource_sas: 17 is out of range: want 1 to 16"],
+    ),
+    (
+        "lifetime  = \"7h30m\"",
+        "resource_sas = 0",
+        &["32:16: tunnel.azure.esp.resource_sas: 0 is out of range: want 1 to 16"],
+    ),
+    (
         "1350",
         "\"full\"",
         &["42:13: tunnel.azure.interface.mss: 'full' is neither a number nor \"auto\" nor \"off\""],
@@ -437,6 +447,21 @@ fn a_secret_in_the_wrong_place_is_never_repeated() {
         let got = errors(&azure("{ file = \"azure.psk\" }", bad));
         assert!(!got.is_empty() && got.iter().all(|line| !line.contains("hunter2")), "{got:#?}");
     }
+}
+
+#[test]
+fn a_device_for_af_xdp_has_a_devices_name_once_and_there_are_eight_at_most() {
+    let of = |list: &str| errors(&format!("[esp]\naf_xdp = {list}\n"));
+    let name = "is no device's name (want 1 to 15 bytes without '/' and spaces)";
+    assert_eq!(of("[\"\"]"), [format!("t.toml:2:11: esp.af_xdp[0]: '' {name}")]);
+    assert_eq!(of("[\"a/b\"]"), [format!("t.toml:2:11: esp.af_xdp[0]: 'a/b' {name}")]);
+    assert_eq!(
+        of("[\"sixteen-letters-\"]"),
+        [format!("t.toml:2:11: esp.af_xdp[0]: 'sixteen-letters-' {name}")]
+    );
+    assert_eq!(of("[\"a\", \"a\"]"), ["t.toml:2:16: esp.af_xdp[1]: 'a' stands here twice"]);
+    let nine: Vec<String> = (0..9).map(|i| format!("\"e{i}\"")).collect();
+    assert_eq!(of(&format!("[{}]", nine.join(","))), ["t.toml:2:51: esp.af_xdp[8]: more than 8 devices"]);
 }
 
 #[test]

@@ -162,6 +162,9 @@ const EVERY_FORM: &str = r#"
 id = "10.0.0.1"
 asn = 4200000000
 
+[esp]
+af_xdp = ["wan0", "wan1"]
+
 [tunnel.branch]
 local = ["eth0", "203.0.113.1", "2001:db8::1"]
 remote = ["vpn.example.org", "192.0.2.1"]
@@ -179,6 +182,7 @@ lifetime_packets = 4000000000
 esn = "require"
 df = "set"
 encapsulation = "never"
+resource_sas = 4
 local_ts = ["0.0.0.0/0", "::/0"]
 remote_ts = ["10.0.0.0/8", "2001:db8::/32", "198.51.100.1/32[gre]"]
 
@@ -234,7 +238,7 @@ fn every_form_of_every_key_is_read() {
         (&b"Credential1"[..], &b"theirs"[..])
     );
     assert_eq!(tunnel.ike.lifetime.soft, Some(Duration::from_secs(20 * 3600)));
-    assert_eq!(tunnel.esp.lifetime_bytes, Some(100_000_000_000));
+    assert_eq!((tunnel.esp.lifetime_bytes, tunnel.esp.resource_sas.get()), (Some(100_000_000_000), 4));
     assert!(tunnel.esp.proposals.iter().all(|proposal| proposal.esn == [true]));
     assert_eq!((tunnel.interface.name.as_str(), tunnel.interface.mtu), ("branch", Mtu::Fixed(1400)));
     assert_eq!(tunnel.interface.mss, MssPolicy::Off);
@@ -262,5 +266,8 @@ fn every_form_of_every_key_is_read() {
     assert_eq!((lan.tunnel.as_deref(), lan.source, lan.hold_time), (None, None, 90));
     assert!(plan.to_string().contains("[bgp.neighbor.\"10.255.0.1\"]"));
     assert!(plan.to_string().contains("send_hold_time = \"60s\""));
+    assert_eq!(plan.gateway.esp.af_xdp, ["wan0", "wan1"]);
+    assert!(plan.to_string().contains("af_xdp = [\"wan0\", \"wan1\"]"));
+    assert!(plan.to_string().contains("resource_sas = 4") && plan.to_string().contains("resource_sas = 1"));
     assert!(!plan.to_string().contains("theirs") && !plan.to_string().contains("md5"));
 }

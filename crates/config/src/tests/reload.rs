@@ -44,6 +44,7 @@ fn what_the_peer_agreed_to_restarts_the_tunnel() {
         ("encapsulation = \"auto\"", "encapsulation = \"always\"", Field::Encapsulation),
         ("local_ts  = [\"0.0.0.0/0\"]", "local_ts = [\"192.168.0.0/16\"]", Field::LocalTs),
         ("remote_ts = [\"0.0.0.0/0\"]", "remote_ts = [\"172.16.0.0/12\"]", Field::RemoteTs),
+        ("\"7h30m\"", "\"7h30m\"\nresource_sas = 2", Field::ResourceSas),
         ("\"vti0\"", "\"vti1\"", Field::InterfaceName),
         ("\"vti0\"", "\"vti1\"\nqueues = 4", Field::Queues),
     ] {
@@ -98,6 +99,9 @@ fn sections_without_a_name_have_their_own_steps() {
         Some(restart(Field::RouterAsn))
     );
     assert_eq!(diff(&azure("redistribute = []", "redistribute = [\"static\"]")).originated, Change::Absorb);
+    let other = diff(&format!("{AZURE}\n[esp]\naf_xdp = [\"wan0\"]\n"));
+    assert_eq!((other.esp, other.is_empty()), (Change::Restart(Field::AfXdp), false));
+    assert_eq!(other.to_string(), "esp: restart (esp.af_xdp)\n");
     let more = format!("{AZURE}\n[log]\nlevel = \"debug\"\n[control]\nsocket = \"/run/x.sock\"\n");
     assert_eq!((diff(&more).log, diff(&more).control), (Change::Absorb, Change::Restart(Field::Socket)));
 }

@@ -58,10 +58,13 @@ pub struct Offload {
 /// One outer socket.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Socket {
-    /// As `udp 0.0.0.0:4500` or `esp ::`.
+    /// As `udp 0.0.0.0:4500`, `esp ::` or `xdp wan0`.
     pub name: String,
     /// Offloads and why one is off.
     pub offloads: Vec<Offload>,
+    /// Packets sent past the kernel's stack and beside it, by reason; of all such devices together, at the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<NamedCount>,
 }
 
 /// A counter with its name.

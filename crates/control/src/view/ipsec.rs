@@ -33,6 +33,15 @@ pub struct ChildSa {
     pub rekey_in: Option<u64>,
     /// Seconds until it ends.
     pub expires_in: Option<u64>,
+    /// Which of those with the same selectors (RFC 9611): 0 is the one for all.
+    #[serde(default)]
+    pub resource: u8,
+    /// What the peer calls that, in hex, if it gave it a name.
+    #[serde(default)]
+    pub peer_resource: Option<String>,
+    /// With the one for all, where the file wants several: how many there are, and why not more.
+    #[serde(default)]
+    pub resources: Option<String>,
     /// Packets the replay window spans.
     pub replay_window: u32,
     /// From the peer.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crypto::Group;
 use esp::{InboundParams, InboundSa, Limits, OutboundParams, OutboundSa, SetupError};
-use ike::{ChildId, ChildUp, IkeId, Path, Role};
+use ike::{ChildId, ChildUp, IkeId, Path, Resource, Role};
 use inet::Selector;
 
 /// One CHILD SA.
@@ -21,6 +21,8 @@ pub(crate) struct Child {
     pub(crate) encap: bool,
     pub(crate) pfs: Option<Group>,
     pub(crate) replay_window: u32,
+    /// Which of those with the same selectors.
+    pub(crate) resource: Resource,
     /// It lost a collision and only hears what is still under way on it.
     inbound_only: bool,
     pub(crate) since: Instant,
@@ -55,13 +57,25 @@ impl Carried {
     }
 }
 
+/// What is sent on for one resource.
+#[derive(Clone, Copy, Default)]
+struct Lane {
+    sending: Option<ChildId>,
+    /// Made at the peer's request: sent on once the peer has shown that it holds the keys.
+    next: Option<ChildId>,
+    /// Sent on from then on even if it has not. A peer need not send on every one of several, and an answer that was
+    /// lost has been asked for again long before.
+    trusted: Option<Instant>,
+}
+
+/// How long a peer may take to show that it holds the keys of a CHILD SA for a further resource.
+const TRUST: Duration = Duration::from_secs(10);
+
 /// The CHILD SAs of one tunnel.
 #[derive(Default)]
 pub(crate) struct Children {
     all: BTreeMap<ChildId, Child>,
-    sending: Option<ChildId>,
-    /// Made by the peer's rekey: sent on once the peer has shown that it holds the keys.
-    next: Option<ChildId>,
+    lanes: BTreeMap<Resource, Lane>,
     /// What those that are gone carried.
     past: Carried,
 }
@@ -74,14 +88,16 @@ impl Children {
         if up.inbound_only {
             return Ok(());
         }
+        let lane = self.lanes.entry(up.resource).or_default();
         // One that we do not yet send on may be replaced too: what holds for it holds for its successor.
-        let old = up.replaces.filter(|old| self.sending == Some(*old) || self.next == Some(*old));
-        match (old, up.role) {
-            (Some(_), Role::Responder) => self.next = Some(up.child),
-            (Some(_), Role::Initiator) | (None, _) => {
-                self.sending = Some(up.child);
-                self.next = None;
-            }
+        let old = up.replaces.filter(|old| lane.sending == Some(*old) || lane.next == Some(*old));
+        // The first one for all is sent on at once: there is nothing else. That of a further resource has time.
+        let waits = up.role == Role::Responder && (old.is_some() || !up.resource.is_any());
+        if waits {
+            lane.next = Some(up.child);
+            lane.trusted = (!up.resource.is_any() && lane.sending.is_none()).then_some(now + TRUST);
+        } else {
+            *lane = Lane { sending: Some(up.child), next: None, trusted: None };
         }
         Ok(())
     }
@@ -89,35 +105,38 @@ impl Children {
     /// A CHILD SA ended for IKE. Its inbound half is opened a little longer.
     pub(crate) fn down(&mut self, id: ChildId, linger: Duration, now: Instant) {
         let Some(child) = self.all.get_mut(&id) else { return };
+        let resource = child.resource;
         if linger.is_zero() {
             self.past.add(child);
             self.all.remove(&id);
         } else {
             child.linger_until = Some(now + linger);
         }
-        if self.next == Some(id) {
-            self.next = None;
+        let newest = self.newest(resource);
+        let Some(lane) = self.lanes.get_mut(&resource) else { return };
+        if lane.next == Some(id) {
+            lane.next = None;
         }
-        if self.sending == Some(id) {
-            self.sending = self.next.take().or_else(|| self.newest());
+        if lane.sending == Some(id) {
+            lane.sending = lane.next.take().or(newest);
+        }
+        if lane.sending.is_none() && lane.next.is_none() {
+            self.lanes.remove(&resource);
         }
     }
 
     /// The first packet on an SA: the peer holds its keys. True when that changes what we send on.
     pub(crate) fn first_packet(&mut self, spi_in: u32) -> bool {
         let arrived = |id: &ChildId| self.all.get(id).is_some_and(|child| child.inbound.spi() == spi_in);
-        match self.next.filter(arrived) {
-            Some(id) => {
-                self.sending = Some(id);
-                self.next = None;
-                true
-            }
-            None => false,
-        }
+        let waiting = self.lanes.values_mut().find(|lane| lane.next.as_ref().is_some_and(arrived));
+        waiting.is_some_and(Lane::switch)
     }
 
-    /// Drops the SAs whose time of lingering is over; true when there were any.
+    /// Drops the SAs whose time of lingering is over, and sends on those that were waited for long enough; true when
+    /// there were any.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
+        let due = self.lanes.values_mut().filter(|lane| lane.trusted.is_some_and(|at| at <= now));
+        let switched = due.map(Lane::switch).filter(|switched| *switched).count() > 0;
         let before = self.all.len();
         let past = &mut self.past;
         self.all.retain(|_, child| {
@@ -127,7 +146,7 @@ impl Children {
             }
             stays
         });
-        self.all.len() != before
+        switched || self.all.len() != before
     }
 
     /// What all of them carried and refused, those that are gone too.
@@ -139,13 +158,28 @@ impl Children {
 
     /// The next time [`expire`](Self::expire) will find something.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.all.values().filter_map(|child| child.linger_until).min()
+        let trusted = self.lanes.values().filter_map(|lane| lane.trusted);
+        self.all.values().filter_map(|child| child.linger_until).chain(trusted).min()
     }
 
-    /// The SA to send on.
+    /// The SA to send on, whatever the resource.
     pub(crate) fn sending(&self) -> Option<(ChildId, &Child)> {
-        let id = self.sending?;
+        self.sending_for(Resource::ANY)
+    }
+
+    fn sending_for(&self, resource: Resource) -> Option<(ChildId, &Child)> {
+        let id = self.lanes.get(&resource)?.sending?;
         self.all.get(&id).map(|child| (id, child))
+    }
+
+    /// The SAs to send on, one a resource from the one for all on, which stands in where a resource has none. A peer that
+    /// authenticated anew is not sent anything on what its old IKE SA made.
+    pub(crate) fn ways(&self) -> Vec<&Child> {
+        let Some((_, first)) = self.sending() else { return Vec::new() };
+        let of =
+            |resource| self.sending_for(resource).map(|(_, child)| child).filter(|one| one.ike == first.ike);
+        let last = self.lanes.keys().rev().find(|resource| of(**resource).is_some());
+        (0..=last.map_or(0, |last| last.0)).map(|number| of(Resource(number)).unwrap_or(first)).collect()
     }
 
     /// All of them, lingering ones too.
@@ -179,12 +213,20 @@ impl Children {
         }
     }
 
-    fn newest(&self) -> Option<ChildId> {
-        self.all
-            .iter()
-            .rev()
-            .find(|(_, child)| child.linger_until.is_none() && !child.inbound_only)
-            .map(|(id, _)| *id)
+    fn newest(&self, resource: Resource) -> Option<ChildId> {
+        let usable =
+            |child: &Child| child.linger_until.is_none() && !child.inbound_only && child.resource == resource;
+        self.all.iter().rev().find(|(_, child)| usable(child)).map(|(id, _)| *id)
+    }
+}
+
+impl Lane {
+    /// Sends on what was waited for; true when there was any.
+    fn switch(&mut self) -> bool {
+        self.trusted = None;
+        let Some(next) = self.next.take() else { return false };
+        self.sending = Some(next);
+        true
     }
 }
 
@@ -219,6 +261,7 @@ impl Child {
             encap: up.encap,
             pfs: up.pfs,
             replay_window: up.replay_window,
+            resource: up.resource,
             inbound_only: up.inbound_only,
             since: now,
             linger_until: None,
@@ -249,101 +292,4 @@ fn limits(up: &ChildUp) -> Limits {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crypto::{Encr, Secret, Suite};
-    use ike::{ChildKeys, ConnId};
-
-    const LINGER: Duration = Duration::from_secs(5);
-
-    fn now() -> Instant {
-        #[expect(clippy::disallowed_methods, reason = "a test needs some point in time")]
-        Instant::now()
-    }
-
-    /// The CHILD SA of this number, in the place of another if one is named.
-    fn child(number: u64, replaces: Option<u64>, role: Role) -> ChildUp {
-        let key = || Secret::from(vec![7; 36]);
-        let none = || Secret::from(Vec::new());
-        let spi = 0x1000 + u32::try_from(number).unwrap();
-        ChildUp {
-            conn: ConnId(1),
-            child: ChildId(number),
-            ike: IkeId(1),
-            spi_in: spi,
-            spi_out: spi,
-            suite: Suite::new(Encr::from_keyword("aes256gcm16").unwrap(), None).unwrap(),
-            esn: false,
-            keys: ChildKeys { encr_in: key(), integ_in: none(), encr_out: key(), integ_out: none() },
-            local_ts: vec![Selector::any_v4()],
-            remote_ts: vec![Selector::any_v4()],
-            path: Path::ike("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()),
-            encap: true,
-            replaces: replaces.map(ChildId),
-            role,
-            inbound_only: false,
-            pfs: None,
-            too_narrow: None,
-            replay_window: 1024,
-            bytes: None,
-            packets: None,
-        }
-    }
-
-    fn sending(children: &Children) -> Option<u64> {
-        children.sending().map(|(id, _)| id.0)
-    }
-
-    #[test]
-    fn a_second_rekey_by_the_peer_before_any_packet_still_leaves_the_first_sa_in_use() {
-        let (mut children, now) = (Children::default(), now());
-        children.up(&child(1, None, Role::Initiator), [0; 16], now).unwrap();
-        children.up(&child(2, Some(1), Role::Responder), [0; 16], now).unwrap();
-        assert_eq!(sending(&children), Some(1));
-        children.up(&child(3, Some(2), Role::Responder), [0; 16], now).unwrap();
-        assert_eq!(sending(&children), Some(1), "the peer may lack the keys of the third too");
-        children.down(ChildId(2), LINGER, now);
-        assert_eq!(sending(&children), Some(1));
-        assert!(!children.first_packet(0x1002), "of the second nothing is awaited any more");
-        assert!(children.first_packet(0x1003));
-        assert_eq!(sending(&children), Some(3));
-    }
-
-    #[test]
-    fn the_first_ones_end_too_leads_to_the_newest_successor() {
-        let (mut children, now) = (Children::default(), now());
-        children.up(&child(1, None, Role::Initiator), [0; 16], now).unwrap();
-        children.up(&child(2, Some(1), Role::Responder), [0; 16], now).unwrap();
-        children.up(&child(3, Some(2), Role::Responder), [0; 16], now).unwrap();
-        children.down(ChildId(1), LINGER, now);
-        assert_eq!(sending(&children), Some(3));
-    }
-
-    #[test]
-    fn our_own_rekey_of_one_not_yet_sent_on_is_sent_on_at_once() {
-        let (mut children, now) = (Children::default(), now());
-        children.up(&child(1, None, Role::Initiator), [0; 16], now).unwrap();
-        children.up(&child(2, Some(1), Role::Responder), [0; 16], now).unwrap();
-        children.up(&child(3, Some(2), Role::Initiator), [0; 16], now).unwrap();
-        assert_eq!(sending(&children), Some(3));
-    }
-
-    #[test]
-    fn what_was_carried_stays_counted_when_its_sa_is_gone() {
-        let (mut children, now) = (Children::default(), now());
-        for number in 1..=2 {
-            children.up(&child(number, None, Role::Initiator), [0; 16], now).unwrap();
-            let (_, held) = children.sending().unwrap();
-            held.outbound.reserve(10, 1000, esp::Tick(0)).unwrap();
-            held.inbound.refusals().count(esp::Refusal::Replayed, 2);
-        }
-        let whole = children.carried();
-        assert_eq!((whole.packets_out, whole.bytes_out), (20, 2000));
-        assert_eq!(whole.refused, [("replayed", 4)].into());
-        children.down(ChildId(1), Duration::ZERO, now);
-        children.down(ChildId(2), LINGER, now);
-        assert_eq!(children.carried(), whole);
-        assert!(children.expire(now + LINGER));
-        assert_eq!((children.iter().count(), children.carried()), (0, whole));
-    }
-}
+mod tests;

@@ -79,17 +79,27 @@ impl Gateway {
             let text = format!("CHILD SA cannot be used: {error}");
             self.spi(id, up.spi_in, text.clone());
             self.ike.handle_command(ike::Command::TerminateChild { child: up.child }, now);
-            self.dial_failed(id, Why::local(Code::PeerMisbehaved, text, now), now);
+            if up.resource.is_any() {
+                self.dial_failed(id, Why::local(Code::PeerMisbehaved, text, now), now);
+            }
             return;
         }
-        tunnel.dial = Dial::Up;
-        tunnel.peer = Some(up.path.remote.ip());
-        tunnel.local = Some(up.path.local.ip());
         self.table_dirty = true;
         let form = if up.encap { "in UDP" } else { "as protocol 50" };
         let how = if up.replaces.is_some() { "rekeyed" } else { "up" };
-        let text = format!("CHILD SA {how}: {} {form}, out {:08x}", up.suite, up.spi_out);
+        let which =
+            if up.resource.is_any() { String::new() } else { format!(" of resource {}", up.resource.0) };
+        let text = format!("CHILD SA{which} {how}: {} {form}, out {:08x}", up.suite, up.spi_out);
+        if up.resource.is_any() {
+            tunnel.dial = Dial::Up;
+            tunnel.peer = Some(up.path.remote.ip());
+            tunnel.local = Some(up.path.local.ip());
+        }
         self.spi(id, up.spi_in, text);
+        if !up.resource.is_any() {
+            // The tunnel is up by the one for all, and this one helps.
+            return self.publish();
+        }
         self.size_interface(id);
         self.want_peer_routes_of(id);
         // Keys are in the table before the peer hears of it and before BGP sends a packet.
@@ -183,6 +193,10 @@ impl Gateway {
             Note::Refused { remote, claimed, failure } => {
                 let who = claimed.as_ref().map_or_else(String::new, |id| format!(" as {id}"));
                 self.log(format!("{remote}{who} was refused: {failure}"));
+            }
+            Note::EnoughResources { conn, have } => {
+                let text = format!("the peer wants no more than {have} CHILD SAs with the same selectors");
+                self.tell(TunnelId(conn.0), text, Level::Info);
             }
             Note::HalfOpenFull => {
                 self.log("half-open IKE SAs reached their bound; newcomers are refused".to_owned())

@@ -40,7 +40,7 @@ fn row(tunnel: &Tunnel) -> TunnelRow {
         mtu: u16::try_from(tunnel.mtu).unwrap_or(u16::MAX),
         mss: tunnel.plan.interface.mss,
         df: tunnel.plan.esp.df,
-        outbound: tunnel.children.sending().map(|(_, child)| outbound(child)).into_iter().collect(),
+        outbound: tunnel.children.ways().into_iter().map(outbound).collect(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use control::view::{ChildSa, Direction, Ike, IkeSa, Interface, Interfaces, NamedCount, Nat, Route, Routes};
 use esp::{Refusals, Tick, Usage};
-use ike::{ChildState, ChildStatus, IkeStatus, Role};
+use ike::{ChildState, ChildStatus, IkeStatus, Resources, Role};
 
 use super::ago;
 use super::status::ike_state_name;
@@ -42,7 +42,10 @@ impl Gateway {
                 let known = status.iter().find(|status| status.child == *id);
                 let sa = sas.iter().find(|sa| sa.ike == child.ike);
                 let nat = sa.map(|sa| Nat { local: sa.nat.local, remote: sa.nat.remote });
-                all.push(ChildSa { nat, ..child_sa(tunnel, child, known, now, tick) });
+                let first = known.is_some() && child.resource.is_any();
+                let have = status.iter().filter(|one| one.ike == child.ike && in_use(one.state)).count();
+                let resources = sa.filter(|_| first).and_then(|sa| resources(sa.resources, have));
+                all.push(ChildSa { nat, resources, ..child_sa(tunnel, child, known, now, tick) });
             }
         }
         all
@@ -167,6 +170,9 @@ fn child_sa(
         rekey_in: status.and_then(|status| status.rekey_at).map(until),
         expires_in: status.map(|status| until(status.expires_at)),
         replay_window: child.replay_window,
+        resource: child.resource.0,
+        peer_resource: status.map(|status| hex(&status.peer_resource)).filter(|name| !name.is_empty()),
+        resources: None,
         inbound: direction(
             child.inbound.spi(),
             child.inbound.usage(),
@@ -182,6 +188,30 @@ fn child_sa(
             tick,
         ),
     }
+}
+
+/// Why there are as many CHILD SAs with the same selectors as there are; nothing where one is wanted.
+fn resources(settled: Resources, have: usize) -> Option<String> {
+    match settled {
+        Resources::One => None,
+        Resources::PeerSilent { wanted } => Some(format!(
+            "1 of {wanted} wanted: the peer did not say that it knows of several with the same selectors (RFC 9611)"
+        )),
+        Resources::Agreed { wanted, enough: Some(enough) } if enough < wanted => {
+            Some(format!("{have} of {wanted} wanted: the peer takes no more than {enough} (TS_MAX_QUEUE)"))
+        }
+        Resources::Agreed { wanted, .. } => {
+            Some(format!("{have} of {wanted} wanted, as agreed with the peer"))
+        }
+    }
+}
+
+fn in_use(state: ChildState) -> bool {
+    matches!(state, ChildState::Installed | ChildState::Rekeying)
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn direction(spi: u32, usage: Usage, sequence: u64, refusals: &Refusals, tick: Tick) -> Direction {

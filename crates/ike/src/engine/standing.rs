@@ -1,11 +1,10 @@
 //! What a step must know of the other IKE SAs, told to its own before it is taken.
 
 use super::Engine;
-use crate::child::Child;
 use crate::config::ConnId;
 use crate::event::IkeId;
 use crate::exchange::auth::{our_identity, peer_identity};
-use crate::sa::{IkeSa, Phase, State};
+use crate::sa::{IkeSa, Phase, State, Up};
 
 impl Engine {
     /// A dial that is to authenticate next must know whether INITIAL_CONTACT would be true. RFC 7296 section 2.4: it
@@ -41,8 +40,7 @@ impl Engine {
         let Some(State::HalfOpen(half)) = self.sas.get(&ike).map(|sa| &sa.state) else { return };
         let newest = |conn| {
             let ups = self.sas.values().filter_map(IkeSa::up).filter(|up| up.conn == conn);
-            let children = ups.flat_map(|up| up.children.values()).filter(|child| Child::is_installed(child));
-            children.map(|child| child.id).max()
+            ups.filter_map(Up::fallback).map(|child| child.id).max()
         };
         let standing = half.candidates.iter().filter_map(|conn| Some((*conn, newest(*conn)?))).collect();
         if let Some(State::HalfOpen(half)) = self.sas.get_mut(&ike).map(|sa| &mut sa.state) {

@@ -61,6 +61,17 @@ impl Engine {
         });
     }
 
+    /// Lets the connection's IKE SA in use ask for further CHILD SAs now, whatever pause it was to make.
+    pub(crate) fn ask_for_resources(&mut self, conn: ConnId, now: std::time::Instant) {
+        self.each_current(conn, now, |sa, ctx| {
+            let crate::sa::State::Up(up) = &mut sa.state else { return };
+            if let Some(pool) = &mut up.pool {
+                pool.not_before = ctx.now;
+            }
+            up.want(crate::sa::Want::AddChild, &mut sa.shell, ctx);
+        });
+    }
+
     /// SPIs for packets to us that are in use.
     pub(crate) fn esp_spis(&self) -> usize {
         self.core.esp_spis_in_use()

@@ -19,6 +19,7 @@ use crate::identity::Identity;
 use crate::keys::{DeriveKey, FreshKeys};
 use crate::negotiate::Pfs;
 use crate::proposal::IkeSuite;
+use crate::resource::Resource;
 use crate::sa::{Channel, Opened, Shell, State, Up, UpParts};
 
 /// Our IKE_AUTH under way.
@@ -75,7 +76,7 @@ pub(crate) fn start(
     let signed =
         Signed { prf: reply.suite.prf, message: &reply.request, nonce: &reply.nr, sk_p: &keys.pi, id: &id };
     let auth = signed.prove(&config.psk_local);
-    let offer = ChildOffer::first(conn, &config, ctx);
+    let offer = ChildOffer::first(conn, &config, Resource::ANY, ctx);
     let mut payloads = vec![Payload::IdInitiator(id)];
     if alone {
         payloads.push(bare(NotifyType::INITIAL_CONTACT));
@@ -85,6 +86,8 @@ pub(crate) fn start(
     }
     payloads.push(Payload::Authentication(auth));
     payloads.extend(offer.payloads(false));
+    // RFC 9611 section 3: said in the exchange that makes the first CHILD SA.
+    payloads.extend((config.resource_sas.get() > 1).then(|| Resource::ANY.notify()));
     let mut channel = Channel::new(keys.crypt, reply.fragments);
     let exchange = (ExchangeType::IKE_AUTH, Exchange::IkeAuth);
     shell.request(&mut channel, exchange, &payloads, config.dpd.timeout, ctx);
@@ -206,8 +209,16 @@ impl Authenticating {
         match concluded {
             Ok((answer, keys)) => {
                 let spi_in = offer.spi_in;
-                let agreed = Agreed { spi_in, answer, keys, role: Role::Initiator, replaces: None };
+                let agreed = Agreed {
+                    spi_in,
+                    answer,
+                    keys,
+                    role: Role::Initiator,
+                    replaces: None,
+                    resource: Resource::ANY,
+                };
                 up.install(agreed, shell, ctx);
+                up.proceed(shell, ctx);
             }
             Err(failure) => {
                 ctx.core.free_esp_spi(offer.spi_in);

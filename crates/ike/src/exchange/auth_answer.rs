@@ -21,6 +21,7 @@ use crate::identity::Identity;
 use crate::keys::DeriveKey;
 use crate::negotiate::Pfs;
 use crate::proposal::{IkeProposal, IkeSuite};
+use crate::resource::Resource;
 use crate::sa::{Channel, Opened, Shell, State, Up, UpParts};
 
 /// IKE_SA_INIT is answered.
@@ -197,10 +198,19 @@ impl HalfOpen {
             Ok(considered) => {
                 match up.derive.child(considered.choice.suite, None, (&ni, &nr), Role::Responder) {
                     Some(keys) => {
-                        let spi_in = ctx.core.esp_spi(conn);
+                        let spi_in = ctx.core.esp_spi(conn, Resource::ANY);
                         let Answer { payloads: answer, agreed } = considered.answer(spi_in, None, None);
                         payloads.extend(answer);
-                        let agreed = Agreed { spi_in, answer: agreed, keys, role: Role::Responder, replaces };
+                        let spoke = agreed.peer_resource.is_some() && config.resource_sas.get() > 1;
+                        payloads.extend(spoke.then(|| Resource::ANY.notify()));
+                        let agreed = Agreed {
+                            spi_in,
+                            answer: agreed,
+                            keys,
+                            role: Role::Responder,
+                            replaces,
+                            resource: Resource::ANY,
+                        };
                         up.install(agreed, shell, ctx);
                     }
                     None => payloads.push(bare(NotifyType::TEMPORARY_FAILURE)),
@@ -215,6 +225,7 @@ impl HalfOpen {
             }
         }
         shell.answer(&mut up.channel, &message.header, message.path, &payloads, ctx);
+        up.proceed(shell, ctx);
         State::Up(up)
     }
 }

@@ -13,6 +13,7 @@ use crate::event::{ChildId, DownReason, Role};
 use crate::failure::{Exchange, Failure, Misbehaviour};
 use crate::negotiate::Pfs;
 use crate::proposal::{EspProposal, EspSuite};
+use crate::resource::Resource;
 use crate::sa::{Shell, Stage, Task, Up};
 use crate::work::{Work, WorkOutcome};
 
@@ -20,6 +21,8 @@ use crate::work::{Work, WorkOutcome};
 pub(crate) struct ChildTask {
     /// The one it shall replace.
     pub(crate) old: Option<ChildId>,
+    /// Which of those with the same selectors it will be.
+    pub(crate) resource: Resource,
     pub(crate) offer: ChildOffer,
     pub(super) group: Option<Group>,
     pub(crate) ni: Vec<u8>,
@@ -78,17 +81,36 @@ impl Up {
     /// Begins; the window is free and nothing else under way.
     pub(crate) fn start_child(&mut self, old: Option<ChildId>, shell: &mut Shell, ctx: &mut Ctx<'_>) {
         let rung = if old.is_some() { Rung::InUse } else { Rung::All };
-        self.start_child_at(old, rung, shell, ctx);
+        let resource =
+            old.and_then(|id| self.children.get(&id)).map_or(Resource::ANY, |child| child.resource);
+        self.start_child_at((old, resource), rung, shell, ctx);
+    }
+
+    /// The same for the next resource that has none.
+    pub(crate) fn start_further(&mut self, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let Some(resource) = self.missing_resource() else { return };
+        if self.pool.as_ref().is_some_and(|pool| pool.not_before > ctx.now) {
+            return self.add_resource(shell, ctx);
+        }
+        if self.fallback().is_none_or(|first| same_again(&self.config, first.suite).is_none()) {
+            return self.no_more_resources();
+        }
+        self.start_child_at((None, resource), Rung::InUse, shell, ctx);
     }
 
     pub(super) fn start_child_at(
         &mut self,
-        old: Option<ChildId>,
+        (old, resource): (Option<ChildId>, Resource),
         rung: Rung,
         shell: &mut Shell,
         ctx: &mut Ctx<'_>,
     ) {
-        let in_use = old.and_then(|id| self.children.get(&id)).map(|child| child.suite);
+        // What it is to be like: the one it replaces, or the first.
+        let like = match old {
+            Some(old) => self.children.get(&old),
+            None => self.fallback().filter(|_| !resource.is_any()),
+        };
+        let (in_use, like) = (like.map(|child| child.suite), like.map(|child| child.id));
         let (rung, proposals) = match rung {
             Rung::InUse => match in_use.and_then(|suite| same_again(&self.config, suite)) {
                 Some(only) => (Rung::InUse, vec![only]),
@@ -97,14 +119,18 @@ impl Up {
             Rung::All => (Rung::All, self.config.esp_proposals.clone()),
             Rung::WithoutPfs => {
                 let bare = |one: &EspProposal| EspProposal { groups: Vec::new(), ..one.clone() };
-                (Rung::WithoutPfs, self.config.esp_proposals.iter().map(bare).collect())
+                let only = in_use.filter(|_| old.is_none()).and_then(|suite| same_again(&self.config, suite));
+                let list = only.map_or_else(|| self.config.esp_proposals.clone(), |only| vec![only]);
+                (Rung::WithoutPfs, list.iter().map(bare).collect())
             }
         };
-        let mut offer = ChildOffer { proposals, ..ChildOffer::first(self.conn, &self.config, ctx) };
-        if let Some(child) = old.and_then(|id| self.children.get_mut(&id)) {
+        let mut offer = ChildOffer { proposals, ..ChildOffer::first(self.conn, &self.config, resource, ctx) };
+        if let Some(child) = like.and_then(|id| self.children.get(&id)) {
             // Narrower than the configuration where the peer narrowed: it would refuse more again.
             offer.local_ts.clone_from(&child.local_ts);
             offer.remote_ts.clone_from(&child.remote_ts);
+        }
+        if let Some(child) = old.and_then(|id| self.children.get_mut(&id)) {
             child.phase = ChildPhase::Rekeying;
             child.soft = None;
         }
@@ -113,6 +139,7 @@ impl Up {
         let stage = Stage::Sent(None);
         let mut task = ChildTask {
             old,
+            resource,
             offer,
             group,
             ni,
@@ -155,6 +182,7 @@ impl Up {
             payloads.push(Payload::KeyExchange(ke));
         }
         payloads.extend(task.offer.ts());
+        payloads.extend(self.announce_resource(task.old.is_none(), task.resource));
         let exchange = (ExchangeType::CREATE_CHILD_SA, task.exchange());
         let patience = self.config.dpd.timeout;
         shell.request(&mut self.channel, exchange, &payloads, patience, ctx);
@@ -171,9 +199,10 @@ impl Up {
         match (&task.stage, outcome) {
             (Stage::Generating(_), WorkOutcome::Pair(pair)) => {
                 // The one to replace may be gone by now.
-                if task.old.is_some_and(|old| {
-                    !self.children.get(&old).is_some_and(crate::child::Child::is_installed)
-                }) {
+                let gone =
+                    |old: ChildId| !self.children.get(&old).is_some_and(crate::child::Child::is_installed);
+                let alone = task.is_further() && !self.has_child();
+                if task.old.is_some_and(gone) || alone {
                     self.abandon_child(*task, ctx);
                     return;
                 }
@@ -250,7 +279,8 @@ impl Up {
         let Some(keys) = keys else { return self.child_failed(task, Failure::Abandoned, RETRY, shell, ctx) };
         let old = task.old.filter(|old| self.children.contains_key(old));
         let spi_in = task.offer.spi_in;
-        let agreed = Agreed { spi_in, answer, keys, role: Role::Initiator, replaces: old };
+        let (role, resource) = (Role::Initiator, task.resource);
+        let agreed = Agreed { spi_in, answer, keys, role, replaces: old, resource };
         // RFC 7296 section 2.8.1: the SA "created with the lowest of the four nonces SHOULD be closed by the endpoint
         // that created it". Octet by octet, a prefix being the lower one: the order of slices.
         let ours = task.ni.as_slice().min(nr);
@@ -272,6 +302,17 @@ impl Up {
 }
 
 impl ChildTask {
+    /// One beside the first, with the same selectors.
+    pub(crate) fn is_further(&self) -> bool {
+        self.old.is_none() && !self.resource.is_any()
+    }
+
+    /// What to offer after this was refused. One for a further resource is like the first, or is not made.
+    pub(super) fn next_rung(&self, config: &Connection) -> Option<Rung> {
+        let next = self.rung.next(config)?;
+        if self.is_further() && next == Rung::All { next.next(config) } else { Some(next) }
+    }
+
     pub(crate) fn exchange(&self) -> Exchange {
         if self.old.is_some() { Exchange::RekeyChild } else { Exchange::CreateChild }
     }

@@ -14,8 +14,9 @@ use crate::counters::Counter;
 use crate::event::{ChildId, Note, Role};
 use crate::failure::{Exchange, Failure, NoProposal};
 use crate::negotiate::{EspChoice, Pfs, answer_esp, choose_esp, describe};
+use crate::resource::{self, Resource};
 use crate::sa::{Phase, Shell, Task, Up};
-use crate::selectors::{narrow, ts_from_wire, ts_to_wire};
+use crate::selectors::{is_subset, narrow, ts_from_wire, ts_to_wire};
 use crate::work::{Work, WorkId, WorkOutcome};
 
 /// An offer that can be accepted.
@@ -23,6 +24,7 @@ pub(crate) struct Considered {
     pub(crate) choice: EspChoice,
     local_ts: Vec<Selector>,
     remote_ts: Vec<Selector>,
+    peer_resource: Option<Vec<u8>>,
 }
 
 /// What goes back, and what it settles.
@@ -38,6 +40,7 @@ pub(crate) struct ServingChild {
     pub(super) path: Path,
     considered: Considered,
     replaces: Option<ChildId>,
+    resource: Resource,
     ni: Vec<u8>,
     nr: Vec<u8>,
     pub(super) spi_in: u32,
@@ -70,7 +73,7 @@ pub(crate) fn consider(
         let failure = Failure::TsUnacceptable { by_peer: false, local, remote, offered };
         return Err(Refusal::bare(NotifyType::TS_UNACCEPTABLE, Some(failure)));
     }
-    Ok(Considered { choice, local_ts, remote_ts })
+    Ok(Considered { choice, local_ts, remote_ts, peer_resource: resource::info(body) })
 }
 
 impl Considered {
@@ -86,7 +89,13 @@ impl Considered {
         payloads.push(Payload::TsInitiator(ts_to_wire(&self.remote_ts)));
         payloads.push(Payload::TsResponder(ts_to_wire(&self.local_ts)));
         let (local_ts, remote_ts) = (self.local_ts, self.remote_ts);
-        let agreed = ChildAnswer { suite: self.choice.suite, spi_out: self.choice.spi, local_ts, remote_ts };
+        let agreed = ChildAnswer {
+            suite: self.choice.suite,
+            spi_out: self.choice.spi,
+            local_ts,
+            remote_ts,
+            peer_resource: self.peer_resource,
+        };
         Answer { payloads, agreed }
     }
 }
@@ -104,11 +113,18 @@ impl Up {
         let rekeyed = body.notify(NotifyType::REKEY_SA);
         let replaces = rekeyed.map(|notify| self.rekeyable(notify, ctx)).transpose()?;
         self.may_create(ctx)?;
+        let resource = match replaces.and_then(|old| self.children.get(&old)) {
+            Some(old) => old.resource,
+            None => self.asked_resource(body, ctx)?,
+        };
         let Some(ni) = body.nonce() else { return Err(Refusal::bare(NotifyType::INVALID_SYNTAX, None)) };
         let ke = body.ke().and_then(|ke| Group::from_iana(ke.group.0));
         let pfs = Pfs::Create { ke, none_accepted: self.config.accept_rekey_without_pfs };
         let exchange = if replaces.is_some() { Exchange::RekeyChild } else { Exchange::CreateChild };
         let considered = consider(&self.config, body, pfs, exchange)?;
+        if replaces.is_none() && !resource.is_any() {
+            self.is_like_the_first(&considered)?;
+        }
         let group = considered.choice.suite.group;
         let public = match (group, body.ke()) {
             (None, _) => None,
@@ -119,10 +135,11 @@ impl Up {
         if considered.choice.without_pfs {
             ctx.note(Note::RekeyWithoutPfs { conn: self.conn });
         }
-        let (nr, spi_in) = (ctx.core.nonce(), ctx.core.esp_spi(self.conn));
-        self.note_collision(replaces, (ni, &nr), spi_in, ctx);
+        let (nr, spi_in) = (ctx.core.nonce(), ctx.core.esp_spi(self.conn, resource));
+        self.note_collision(replaces, resource, (ni, &nr), spi_in, ctx);
         let work = WorkId(0);
-        let serving = ServingChild { work, header, path, considered, replaces, ni: ni.clone(), nr, spi_in };
+        let serving =
+            ServingChild { work, header, path, considered, replaces, resource, ni: ni.clone(), nr, spi_in };
         match public {
             None => self.finish_child(serving, None, shell, ctx),
             Some((group, peer)) => {
@@ -153,6 +170,20 @@ impl Up {
         }
     }
 
+    /// RFC 9611 section 3: those for one resource have the properties that were negotiated for the first.
+    fn is_like_the_first(&self, considered: &Considered) -> Result<(), Box<Refusal>> {
+        let Some(first) = self.fallback() else { return Ok(()) };
+        let same = |a: &[Selector], b: &[Selector]| is_subset(a, b) && is_subset(b, a);
+        if !same(&considered.local_ts, &first.local_ts) || !same(&considered.remote_ts, &first.remote_ts) {
+            return Err(Refusal::bare(NotifyType::TS_UNACCEPTABLE, None));
+        }
+        let suite = considered.choice.suite;
+        if (suite.suite, suite.esn) != (first.suite.suite, first.suite.esn) {
+            return Err(Refusal::bare(NotifyType::NO_PROPOSAL_CHOSEN, None));
+        }
+        Ok(())
+    }
+
     /// RFC 7296 section 2.25.2: not while the IKE SA itself is being rekeyed or closed.
     fn may_create(&self, ctx: &mut Ctx<'_>) -> Result<(), Box<Refusal>> {
         if self.phase != Phase::Current
@@ -161,7 +192,9 @@ impl Up {
         {
             return Err(Refusal::temporary(ctx));
         }
-        if self.children.len() >= ctx.core.limits.children {
+        // RFC 9611 section 6: while all of them are rekeyed there are old ones and new.
+        let further = 2 * (usize::from(self.config.resource_sas.get()) - 1);
+        if self.children.len() >= ctx.core.limits.children + further {
             return Err(Refusal::bare(NotifyType::NO_ADDITIONAL_SAS, Some(Failure::TooMany)));
         }
         Ok(())
@@ -192,11 +225,11 @@ impl Up {
     /// A peer that asks for what it has has lost it: those with the same selectors go, unless both ends were making
     /// one at the same time, which the nonces settle.
     fn outdate(&mut self, new: ChildId, ctx: &Ctx<'_>) {
-        let Some(made) = self.children.get(&new).filter(|_| !matches!(self.task, Some(Task::Child(_))))
-        else {
-            return;
-        };
-        let same = |one: &Child| one.local_ts == made.local_ts && one.remote_ts == made.remote_ts;
+        let first = |one: &Child| one.resource.is_any();
+        let making = matches!(&self.task, Some(Task::Child(task)) if task.resource.is_any());
+        let Some(made) = self.children.get(&new).filter(|one| first(one) && !making) else { return };
+        let same =
+            |one: &Child| first(one) && one.local_ts == made.local_ts && one.remote_ts == made.remote_ts;
         let others = self.children.values().filter(|one| one.id != new && one.is_installed() && same(one));
         for old in others.map(|one| one.id).collect::<Vec<_>>() {
             self.replaced_by_peer(old, ctx);
@@ -210,7 +243,7 @@ impl Up {
         shell: &mut Shell,
         ctx: &mut Ctx<'_>,
     ) {
-        let ServingChild { header, path, considered, replaces, ni, nr, spi_in, .. } = serving;
+        let ServingChild { header, path, considered, replaces, resource, ni, nr, spi_in, .. } = serving;
         let suite = considered.choice.suite;
         let (public, shared) = exchanged.unzip();
         let Some(keys) = self.derive.child(suite, shared.as_ref(), (&ni, &nr), Role::Responder) else {
@@ -218,10 +251,13 @@ impl Up {
             self.forget_collision(spi_in);
             return self.answer_refusal(*Refusal::temporary(ctx), header, path, shell, ctx);
         };
-        let answer = considered.answer(spi_in, Some(&nr), suite.group.zip(public));
+        let mut answer = considered.answer(spi_in, Some(&nr), suite.group.zip(public));
+        let spoke = answer.agreed.peer_resource.is_some() && self.config.resource_sas.get() > 1;
+        answer.payloads.extend(spoke.then(|| resource.notify()));
         // The peer may have deleted the old one while we computed.
         let replaces = replaces.filter(|old| self.children.contains_key(old));
-        let agreed = Agreed { spi_in, answer: answer.agreed, keys, role: Role::Responder, replaces };
+        let agreed =
+            Agreed { spi_in, answer: answer.agreed, keys, role: Role::Responder, replaces, resource };
         let child = self.install(agreed, shell, ctx);
         self.resolve_collision(spi_in, child);
         match replaces {

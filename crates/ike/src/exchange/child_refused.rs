@@ -13,6 +13,7 @@ use crate::core::Ctx;
 use crate::event::{ChildId, DownReason};
 use crate::failure::Failure;
 use crate::negotiate::Pfs;
+use crate::resource::Resource;
 use crate::sa::{Shell, Stage, Task, Up, Want};
 
 /// SPIs remembered of deletions during one request.
@@ -43,17 +44,22 @@ impl Up {
         if notify.kind == NotifyType::CHILD_SA_NOT_FOUND && task.collision.is_none() {
             return self.child_not_found(task, shell, ctx);
         }
+        // RFC 9611 section 5.2: no more of these. Older peers have but one word for it.
+        let enough = [NotifyType::TS_MAX_QUEUE, NotifyType::NO_ADDITIONAL_SAS].contains(&notify.kind);
+        if enough && task.is_further() {
+            return self.enough_resources(task, ctx);
+        }
         if notify.kind == NotifyType::NO_ADDITIONAL_SAS && task.old.is_none() && !self.has_child() {
             // RFC 7296 section 4: an IKE SA on which no CHILD SA can be made is closed, and another one made.
             let failure = refused(notify, task.exchange());
             return self.child_broken(task, failure, DownReason::Lifetime, shell, ctx);
         }
         if notify.kind == NotifyType::NO_PROPOSAL_CHOSEN
-            && let Some(rung) = task.rung.next(&self.config)
+            && let Some(rung) = task.next_rung(&self.config)
         {
-            let old = task.old;
+            let purpose = (task.old, task.resource);
             self.abandon_child(task, ctx);
-            self.start_child_at(old, rung, shell, ctx);
+            self.start_child_at(purpose, rung, shell, ctx);
             return;
         }
         // RFC 7296 section 2.25: to be tried again "at a later time".
@@ -104,6 +110,7 @@ impl Up {
         ctx: &mut Ctx<'_>,
     ) {
         let (old, temporary) = (task.old, again == RETRY_SOON);
+        let further = task.is_further();
         let made_by_peer = task.collision.is_some();
         self.abandon_child(task, ctx);
         if made_by_peer {
@@ -119,6 +126,8 @@ impl Up {
             Some(old) if self.children.contains_key(&old) => {
                 self.later(Want::RekeyChild(old), again, shell, ctx)
             }
+            Some(_) | None if further && temporary => self.later(Want::AddChild, again, shell, ctx),
+            Some(_) | None if further => self.resource_lost(ctx.now),
             // The owner of the connection dials again after a failure; a temporary one it does not hear of.
             Some(_) | None if temporary && !self.has_child() => {
                 self.later(Want::CreateChild, again, shell, ctx)
@@ -127,7 +136,7 @@ impl Up {
         }
     }
 
-    pub(super) fn abandon_child(&mut self, task: ChildTask, ctx: &mut Ctx<'_>) {
+    pub(crate) fn abandon_child(&mut self, task: ChildTask, ctx: &mut Ctx<'_>) {
         ctx.core.free_esp_spi(task.offer.spi_in);
         if let Some(child) = task.old.and_then(|old| self.children.get_mut(&old))
             && child.phase == ChildPhase::Rekeying
@@ -140,13 +149,14 @@ impl Up {
     pub(crate) fn note_collision(
         &mut self,
         replaces: Option<ChildId>,
+        resource: Resource,
         (ni, nr): (&[u8], &[u8]),
         spi_in: u32,
         ctx: &mut Ctx<'_>,
     ) {
         let low = ni.min(nr).to_vec();
         match self.task.take() {
-            Some(Task::Child(mut task)) if task.old == replaces => {
+            Some(Task::Child(mut task)) if task.old == replaces && task.resource == resource => {
                 if matches!(task.stage, Stage::Generating(_)) {
                     self.abandon_child(*task, ctx);
                     return;

@@ -5,7 +5,7 @@ use ike_wire::{
 };
 
 use super::body::Body;
-use crate::child::ChildPhase;
+use crate::child::{Child, ChildPhase};
 use crate::config::Path;
 use crate::core::{Cross, Ctx};
 use crate::event::{ChildId, DownReason, Note, Role};
@@ -91,8 +91,10 @@ impl Up {
 
     /// One of the CHILD SAs a collision made, with another that goes on.
     fn is_redundant(&self, id: ChildId) -> bool {
-        let made_by_peer = self.children.get(&id).is_some_and(|child| child.soft.is_some());
-        made_by_peer && self.children.iter().any(|(other, child)| *other != id && child.is_installed())
+        let Some(one) = self.children.get(&id).filter(|child| child.soft.is_some()) else { return false };
+        let goes_on =
+            |other: &Child| other.id != id && other.is_installed() && other.resource == one.resource;
+        self.children.values().any(goes_on)
     }
 
     /// RFC 7296 section 3.15: CFG_SET is acknowledged with the attributes at zero length; nothing of it is used.

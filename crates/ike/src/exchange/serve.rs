@@ -22,12 +22,12 @@ impl Refusal {
         Box::new(Self { notify, failure })
     }
 
-    pub(super) fn bare(kind: NotifyType, failure: Option<Failure>) -> Box<Self> {
+    pub(crate) fn bare(kind: NotifyType, failure: Option<Failure>) -> Box<Self> {
         Self::with(bare(kind), failure)
     }
 
     /// RFC 7296 section 2.25: to be tried again "at a later time".
-    pub(super) fn temporary(ctx: &mut Ctx<'_>) -> Box<Self> {
+    pub(crate) fn temporary(ctx: &mut Ctx<'_>) -> Box<Self> {
         ctx.count(Counter::TemporaryFailure);
         Self::bare(NotifyType::TEMPORARY_FAILURE, None)
     }

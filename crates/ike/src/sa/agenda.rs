@@ -13,9 +13,11 @@ impl Up {
         if !self.wants.contains(&want) {
             match want {
                 Want::DeleteIke | Want::DeleteChild(_) => self.wants.push_front(want),
-                Want::CreateChild | Want::RekeyChild(_) | Want::RekeyIke | Want::Liveness => {
-                    self.wants.push_back(want)
-                }
+                Want::CreateChild
+                | Want::AddChild
+                | Want::RekeyChild(_)
+                | Want::RekeyIke
+                | Want::Liveness => self.wants.push_back(want),
             }
         }
         self.proceed(shell, ctx);
@@ -33,11 +35,12 @@ impl Up {
 
     /// Begins the next thing wanted, if nothing is under way. Exchanges that make SAs also wait for the peer's to end.
     pub(crate) fn proceed(&mut self, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        self.tend_resources(shell, ctx);
         while self.task.is_none() && shell.window.is_free() {
             let serving = self.serving_child.is_some() || self.serving_ike.is_some();
             let ready = |want: &Want| match want {
                 Want::DeleteIke | Want::DeleteChild(_) | Want::Liveness => true,
-                Want::CreateChild | Want::RekeyChild(_) | Want::RekeyIke => !serving,
+                Want::CreateChild | Want::AddChild | Want::RekeyChild(_) | Want::RekeyIke => !serving,
             };
             let Some(index) = self.wants.iter().position(ready) else { return };
             let Some(want) = self.wants.remove(index) else { return };
@@ -53,6 +56,7 @@ impl Up {
             Want::DeleteIke => self.start_delete_ike(shell, ctx),
             Want::DeleteChild(child) if current => self.start_delete_child(child, shell, ctx),
             Want::CreateChild if makes && !self.has_child() => self.start_child(None, shell, ctx),
+            Want::AddChild if makes && self.has_child() => self.start_further(shell, ctx),
             // The peer may not even have our answer that made it, and would not find it.
             Want::RekeyChild(child) if makes && self.is_unconfirmed(child) => {
                 self.later(want, RETRY_SOON, shell, ctx);
@@ -65,6 +69,7 @@ impl Up {
             // Overtaken by events.
             Want::DeleteChild(_)
             | Want::CreateChild
+            | Want::AddChild
             | Want::RekeyChild(_)
             | Want::RekeyIke
             | Want::Liveness => {}

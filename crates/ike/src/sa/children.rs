@@ -20,9 +20,9 @@ impl Up {
             .is_some_and(|old| !matches!(old.phase, ChildPhase::Closing(_)))
     }
 
-    /// A CHILD SA in use.
+    /// A CHILD SA in use that carries whatever the tunnel has; those for one resource alone do not count.
     pub(crate) fn has_child(&self) -> bool {
-        self.children.values().any(Child::is_installed)
+        self.fallback().is_some()
     }
 
     pub(crate) fn installed_children(&self) -> Vec<ChildId> {
@@ -41,7 +41,11 @@ impl Up {
     }
 
     fn put(&mut self, agreed: Agreed, inbound_only: bool, shell: &Shell, ctx: &mut Ctx<'_>) -> ChildId {
-        let Agreed { spi_in, answer, keys, role, replaces } = agreed;
+        let Agreed { spi_in, answer, keys, role, replaces, resource } = agreed;
+        let rekeyed = replaces.is_some_and(|old| self.children.contains_key(&old));
+        if resource.is_any() && !rekeyed && !inbound_only {
+            self.settle_resources(answer.peer_resource.is_some(), role, ctx.now);
+        }
         let (id, life) = (ctx.core.child_id(), self.config.child_lifetime);
         let narrow = too_narrow(&self.config, &answer);
         let child = Child {
@@ -59,6 +63,8 @@ impl Up {
             phase: ChildPhase::Installed,
             told: false,
             replaces,
+            resource,
+            peer_resource: answer.peer_resource.unwrap_or_default(),
         };
         ctx.event(Event::ChildUp(Box::new(ChildUp {
             conn: self.conn,
@@ -73,6 +79,7 @@ impl Up {
             remote_ts: answer.remote_ts,
             path: shell.path,
             encap: child.encap,
+            resource,
             replaces,
             role,
             inbound_only,
@@ -83,7 +90,7 @@ impl Up {
             packets: self.config.child_packets,
         })));
         self.children.insert(id, child);
-        if let Some(narrow) = narrow.filter(|_| replaces.is_none()) {
+        if let Some(narrow) = narrow.filter(|_| replaces.is_none() && resource.is_any()) {
             ctx.failed(self.conn, Failure::SelectorsTooNarrow(narrow));
         }
         id
@@ -121,6 +128,7 @@ impl Up {
             | DownReason::Lifetime
             | DownReason::Commanded
             | DownReason::Reconfigured
+            | DownReason::Orphaned
             | DownReason::Replaced
             | DownReason::PeerRestarted
             | DownReason::PeerLost
@@ -135,7 +143,10 @@ impl Up {
     fn tell_child_down(&mut self, id: ChildId, reason: DownReason, linger: Duration, ctx: &mut Ctx<'_>) {
         let Some(child) = self.children.get_mut(&id).filter(|child| !child.told) else { return };
         child.told = true;
-        let spi_in = child.spi_in;
+        let (spi_in, further) = (child.spi_in, !child.resource.is_any());
+        if further && !matches!(reason, DownReason::Rekeyed | DownReason::Redundant) {
+            self.resource_lost(ctx.now);
+        }
         ctx.event(Event::ChildDown { conn: self.conn, child: id, spi_in, reason, linger });
     }
 

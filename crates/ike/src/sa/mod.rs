@@ -3,6 +3,7 @@
 mod agenda;
 mod children;
 mod receive;
+mod resources;
 mod shell;
 mod succession;
 mod up;

@@ -7,6 +7,7 @@ use super::{PATIENCE, Phase, Shell, Up, UpParts, Want};
 use crate::child::Child;
 use crate::core::{Cross, Ctx};
 use crate::event::{ChildId, Event, IkeId, Role};
+use crate::resource::Pool;
 use crate::timer::Timer;
 
 /// A successor the peer made.
@@ -20,6 +21,7 @@ pub(crate) struct PeerRekey {
 pub(crate) struct Estate {
     children: BTreeMap<ChildId, Child>,
     wants: Vec<Want>,
+    pool: Option<Pool>,
     last_heard: Instant,
 }
 
@@ -59,7 +61,7 @@ impl Up {
             .into_iter()
             .filter(|want| !matches!(want, Want::DeleteIke | Want::RekeyIke | Want::Liveness));
         let (children, wants) = (std::mem::take(&mut self.children), wants.collect());
-        Estate { children, wants, last_heard: self.last_heard }
+        Estate { children, wants, pool: self.pool.take(), last_heard: self.last_heard }
     }
 
     pub(crate) fn inherit(&mut self, estate: Estate, shell: &mut Shell, ctx: &mut Ctx<'_>) {
@@ -71,6 +73,7 @@ impl Up {
             Some(_) => shell.timers.set(Timer::GiveUp, ctx.now + PATIENCE),
         }
         self.children.extend(estate.children);
+        self.pool = estate.pool;
         self.last_heard = self.last_heard.max(estate.last_heard);
         for want in estate.wants {
             self.want(want, shell, ctx);

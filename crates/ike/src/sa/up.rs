@@ -20,6 +20,7 @@ use crate::exchange::rekey_ike_answer::ServingIke;
 use crate::identity::Identity;
 use crate::keys::DeriveKey;
 use crate::proposal::IkeSuite;
+use crate::resource::Pool;
 use crate::timer::Timer;
 use crate::work::{WorkId, WorkOutcome};
 
@@ -51,6 +52,8 @@ pub(crate) struct Up {
     pub(crate) last_heard: Instant,
     pub(crate) children: BTreeMap<ChildId, Child>,
     pub(crate) wants: VecDeque<Want>,
+    /// What both ends said about CHILD SAs for further resources; `None` while there is no first one, or only one wanted.
+    pub(crate) pool: Option<Pool>,
     /// Put off until the retry timer.
     pub(crate) put_off: Vec<Want>,
     pub(crate) task: Option<Task>,
@@ -117,6 +120,7 @@ impl Up {
             last_heard: ctx.now,
             children: BTreeMap::new(),
             wants: VecDeque::new(),
+            pool: None,
             put_off: Vec::new(),
             task: None,
             serving_child: None,
@@ -273,6 +277,7 @@ impl Up {
             DownReason::PeerDeleted
             | DownReason::Replaced
             | DownReason::PeerRestarted
+            | DownReason::Orphaned
             | DownReason::Redundant => self.config.linger,
             DownReason::PeerSilent
             | DownReason::Lifetime

@@ -1,6 +1,7 @@
 //! What views may see of an IKE SA.
 
-use super::{IkeSa, Phase, State};
+use super::{IkeSa, Phase, State, Up};
+use crate::resource::Resources;
 use crate::status::{ChildStatus, IkeState, IkeStatus};
 use crate::timer::Timer;
 
@@ -61,6 +62,7 @@ impl IkeSa {
             last_heard: self.up().map(|up| up.last_heard),
             fragmentation,
             vendors: vendors.to_vec(),
+            resources: self.up().map_or(Resources::One, Up::resources),
         })
     }
 }

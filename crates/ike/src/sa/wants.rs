@@ -16,6 +16,8 @@ pub(crate) enum Want {
     DeleteChild(ChildId),
     /// Make a CHILD SA from scratch.
     CreateChild,
+    /// Make one beside the first, with the same selectors (RFC 9611).
+    AddChild,
     /// Replace a CHILD SA.
     RekeyChild(ChildId),
     /// Replace the IKE SA.

@@ -15,8 +15,8 @@ pub(super) struct Host {
     pub(super) children: BTreeMap<ChildId, ChildUp>,
     pub(super) ikes: BTreeMap<IkeId, Path>,
     pub(super) sent: Vec<Transmit>,
-    /// The CHILD SA packets go out on, by the rules that `ChildUp` and `ChildDown` state.
-    pub(super) current: Option<ChildId>,
+    /// The CHILD SAs packets go out on, one a resource, by the rules that `ChildUp` and `ChildDown` state.
+    pub(super) current: BTreeMap<Resource, ChildId>,
     /// Inbound SPIs of CHILD SAs that are down, and until when they are still heard.
     pub(super) lingering: Vec<(u32, Instant)>,
     pub(super) now: Instant,
@@ -41,18 +41,21 @@ impl Host {
             Event::ChildUp(up) => {
                 assert!(self.ikes.contains_key(&up.ike), "a CHILD SA of an unknown IKE SA");
                 assert!(self.children.insert(up.child, (**up).clone()).is_none());
-                let at_once = up.replaces.is_none() || up.role == Role::Initiator || self.current.is_none();
-                if at_once && !up.inbound_only {
-                    self.current = Some(up.child);
+                let any = up.resource.is_any();
+                let first = any && (up.replaces.is_none() || !self.current.contains_key(&up.resource));
+                if (first || up.role == Role::Initiator) && !up.inbound_only {
+                    self.current.insert(up.resource, up.child);
                 }
             }
             Event::ChildDown { child, spi_in, linger, .. } => {
                 let up = self.children.remove(child).expect("down twice, or never up");
                 assert_eq!(up.spi_in, *spi_in);
                 self.lingering.push((*spi_in, self.now + *linger));
-                if self.current == Some(*child) {
-                    self.current =
-                        self.children.values().filter(|up| !up.inbound_only).map(|up| up.child).max();
+                if self.current.get(&up.resource) == Some(child) {
+                    self.current.remove(&up.resource);
+                    let same = |other: &&ChildUp| !other.inbound_only && other.resource == up.resource;
+                    let next = self.children.values().filter(same).map(|up| up.child).max();
+                    self.current.extend(next.map(|next| (up.resource, next)));
                 }
             }
             Event::IkeRekeyed { old, new, .. } => {
@@ -73,8 +76,10 @@ impl Host {
         let Some(up) = self.children.values().find(|up| up.spi_in == spi) else {
             return self.lingering.iter().any(|(lingering, until)| *lingering == spi && now <= *until);
         };
-        if up.replaces.is_some() && up.replaces == self.current && !up.inbound_only {
-            self.current = Some(up.child);
+        let current = self.current.get(&up.resource).copied();
+        let awaited = up.replaces.is_some() || !up.resource.is_any();
+        if awaited && up.replaces == current && !up.inbound_only {
+            self.current.insert(up.resource, up.child);
         }
         true
     }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use ike_wire::{Notify, NotifyType, Payload};
+
 use super::pair::*;
+use super::resources::up;
 use crate::*;
 
 const MOMENT: Duration = Duration::from_secs(5);
@@ -188,8 +191,8 @@ fn a_peer_that_asks_for_cookies_without_end_is_given_up() {
         world.step(world.start + 4 * MOMENT);
         for (_, path, bytes) in std::mem::take(&mut world.log) {
             let header = ike_wire::Header::peek(&bytes).unwrap().response();
-            let notify = ike_wire::Notify::new(ike_wire::NotifyType::COOKIE, vec![7; 20]);
-            let answer = ike_wire::encode(&header, &[ike_wire::Payload::Notify(notify)]).unwrap();
+            let notify = Notify::new(NotifyType::COOKIE, vec![7; 20]);
+            let answer = ike_wire::encode(&header, &[Payload::Notify(notify)]).unwrap();
             world.deliver(A, Path { local: path.remote, remote: path.local }, &answer);
         }
     }
@@ -207,8 +210,8 @@ fn two_answers_to_one_request_do_not_put_two_cookies_under_way() {
     for (number, (_, path, bytes)) in requests.iter().enumerate() {
         let header = ike_wire::Header::peek(bytes).unwrap().response();
         let cookie = vec![u8::try_from(number).unwrap(); 20];
-        let notify = ike_wire::Notify::new(ike_wire::NotifyType::COOKIE, cookie);
-        let answer = ike_wire::encode(&header, &[ike_wire::Payload::Notify(notify)]).unwrap();
+        let notify = Notify::new(NotifyType::COOKIE, cookie);
+        let answer = ike_wire::encode(&header, &[Payload::Notify(notify)]).unwrap();
         world.deliver(A, Path { local: path.remote, remote: path.local }, &answer);
     }
     world.run_for(Duration::from_millis(1500));
@@ -275,4 +278,76 @@ fn a_first_message_with_a_critical_payload_nobody_knows_is_refused_by_its_number
     // One Notify, of one octet of data.
     assert_eq!(answer[28..], [0, 0, 0, 9, 0, 0, 0, 1, 200]);
     assert_eq!(world.hosts[B].engine.half_open(), 0);
+}
+
+#[test]
+fn a_foreign_notify_of_any_length_is_read_or_refused_and_never_hurts() {
+    for length in [0, 1, 3, 4, 5, 16, 17, 255, 4000, 60_000] {
+        let mut world = up(12, [2, 3]);
+        let last = world.log.iter().rev().find(|(to, _, bytes)| *to == B && bytes[18] == 36).unwrap().clone();
+        let mut payloads = world.hosts[B].engine.look(&last.2);
+        for payload in &mut payloads {
+            if let Payload::Notify(notify) = payload {
+                *notify = Notify::new(NotifyType::SA_RESOURCE_INFO, vec![0xa5; length]);
+            }
+        }
+        payloads.push(Payload::Notify(Notify::about(
+            ike_wire::ProtocolId::ESP,
+            7,
+            NotifyType::SA_RESOURCE_INFO,
+        )));
+        let now = world.now;
+        world.hosts[A].engine.inject(CONN, ike_wire::ExchangeType::CREATE_CHILD_SA, &payloads, now);
+        world.drain(A);
+        world.run_for(Duration::from_secs(2));
+        // B, which allows three, made it; A never asked and does not know it.
+        let status = world.hosts[B].engine.child_status(CONN);
+        assert_eq!(status.len(), 3, "length {length}");
+        let made = status.iter().find(|one| one.resource.0 == 2).unwrap();
+        assert_eq!(made.peer_resource, vec![0xa5; length.min(16)]);
+    }
+}
+
+#[test]
+fn the_notify_with_every_octet_changed_or_cut_breaks_nothing() {
+    let base = {
+        let world = up(13, [2, 3]);
+        let last = world.log.iter().rev().find(|(to, _, bytes)| *to == B && bytes[18] == 36).unwrap().clone();
+        world.hosts[B].engine.look(&last.2)
+    };
+    let header = ike_wire::Header {
+        initiator_spi: ike_wire::IkeSpi(1),
+        responder_spi: ike_wire::IkeSpi(2),
+        exchange: ike_wire::ExchangeType::CREATE_CHILD_SA,
+        flags: ike_wire::ExchangeFlags { initiator: true, response: false, version: false },
+        message_id: 2,
+    };
+    // The message in clear, as the parser has it after opening: its last payload is the notify.
+    let whole = ike_wire::encode(&header, &base).unwrap();
+    let first = whole[16];
+    let body = &whole[28..];
+    let (mut world, mut parsed, mut granted) = (up(13, [2, 16]), 0, 0);
+    let notify = body.len() - 12;
+    for index in notify..body.len() {
+        for change in [0x01, 0x08, 0x80, 0xff] {
+            let mut changed = body.to_vec();
+            changed[index] ^= change;
+            for cut in [changed.len(), index] {
+                let Ok(payloads) = ike_wire::parse_chain(ike_wire::PayloadType(first), &changed[..cut])
+                else {
+                    continue;
+                };
+                parsed += 1;
+                let now = world.now;
+                let before = world.hosts[B].engine.child_status(CONN).len();
+                world.hosts[A].engine.inject(CONN, ike_wire::ExchangeType::CREATE_CHILD_SA, &payloads, now);
+                world.drain(A);
+                world.run_for(Duration::from_millis(200));
+                granted += usize::from(world.hosts[B].engine.child_status(CONN).len() > before);
+                assert!(world.hosts[B].engine.child_status(CONN).len() <= 16 + 30);
+                assert_eq!(world.hosts[B].ikes.len(), 1);
+            }
+        }
+    }
+    assert!(parsed > 10 && granted > 0, "{parsed} {granted}");
 }

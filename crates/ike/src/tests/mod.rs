@@ -9,5 +9,6 @@ mod hostile;
 mod pair;
 mod refusals;
 mod rekey;
+mod resources;
 mod standing;
 mod upkeep;

@@ -103,7 +103,7 @@ impl World {
                 children: BTreeMap::new(),
                 ikes: BTreeMap::new(),
                 sent: Vec::new(),
-                current: None,
+                current: BTreeMap::new(),
                 lingering: Vec::new(),
                 now: start,
                 work_delay: Duration::from_millis(3),
@@ -294,18 +294,20 @@ impl World {
         }
     }
 
-    /// Runs with a packet each way every 5 ms; gives how many came on an SPI the receiver did not hear.
+    /// Runs with a packet each way every 5 ms on each of the CHILD SAs in use; gives how many came on an SPI the receiver did not hear.
     pub(super) fn run_with_traffic(&mut self, time: Duration) -> usize {
         let (until, mut lost) = (self.now + time, 0);
         let mut packets: Vec<(Instant, usize, u32)> = Vec::new();
         while self.now < until {
             self.run_for(Duration::from_millis(5));
             for host in [A, B] {
-                let current = self.hosts[host].current.and_then(|id| self.hosts[host].children.get(&id));
-                let Some(spi) = current.map(|up| up.spi_out) else { continue };
-                let jitter =
-                    self.weather.jitter.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX));
-                packets.push((self.now + self.weather.delay + jitter, 1 - host, spi));
+                let Host { current, children, .. } = &self.hosts[host];
+                let spis: Vec<u32> = current.values().map(|id| children[id].spi_out).collect();
+                for spi in spis {
+                    let jitter =
+                        self.weather.jitter.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX));
+                    packets.push((self.now + self.weather.delay + jitter, 1 - host, spi));
+                }
             }
             let now = self.now;
             let (due, rest) = packets.into_iter().partition(|(at, ..)| *at <= now);

@@ -38,6 +38,14 @@ impl SendArena {
     pub fn failures(&self) -> &[RunFailure] {
         &self.failures
     }
+
+    /// What was sent was a part of the caller's runs: which one each of them was.
+    pub(crate) fn renumber(&mut self, numbers: &[usize]) {
+        for failure in &mut self.failures {
+            failure.run = numbers.get(failure.run).copied().unwrap_or(failure.run);
+        }
+        self.failures.dedup_by_key(|failure| failure.run);
+    }
 }
 
 impl Default for SendArena {

@@ -12,6 +12,7 @@ mod error;
 mod frame;
 mod link;
 mod monitor;
+mod neighbour;
 mod qdisc;
 mod route;
 mod route_message;
@@ -24,6 +25,7 @@ pub use address::Address;
 pub use error::NetlinkError;
 pub use link::{Link, LinkChange};
 pub use monitor::{Event, Interest, Monitor};
+pub use neighbour::Stir;
 pub use route::{
     Reach, Route, RouteAnswer, RouteChange, RouteFilter, RouteKey, RouteQuery, TABLE_LOCAL, TABLE_MAIN,
     Target,

@@ -9,6 +9,7 @@ mod rule;
 mod tcp;
 mod tun;
 mod udp;
+mod xdp;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;

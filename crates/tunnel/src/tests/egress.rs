@@ -326,3 +326,56 @@ fn an_outer_packet_of_ours_never_enters_a_tunnel() {
     assert_eq!(name(&mut worker, outer(inner.source, inner.destination)), 0);
     assert_eq!(worker.drops.get(Drop::OuterLoop), 1);
 }
+
+/// A tunnel with as many SAs as `selectors`, which are those of their far sides; the SPI of the first is [`SPI`].
+fn with_sas(selectors: &[&str]) -> Worker {
+    let mut worker = Worker::gcm(ALL);
+    worker.change(|row| {
+        let first = row.outbound.remove(0);
+        row.outbound = (0..)
+            .zip(selectors)
+            .map(|(number, remote)| OutboundRow {
+                sa: sa_pair(suite("aes256gcm16"), SPI + number, Limits::default()).0,
+                remote: std::sync::Arc::new(Selectors::new(&[remote.parse().unwrap()])),
+                ..first.clone()
+            })
+            .collect();
+    });
+    worker
+}
+
+/// The SPI and number of each packet sent for a small frame from each of these queues, and the runs they left in.
+fn sent_from(worker: &mut Worker, queues: &[usize]) -> (Vec<(u32, u32)>, usize) {
+    for queue in queues {
+        worker.egress.serve_queue(*queue);
+        assert_eq!(worker.offer(&Spec::default().unfinished_frame()), Handled::Done);
+    }
+    let sent = worker.sent();
+    let named = |packet: &[u8]| (get32(packet, 0).unwrap() - SPI, get32(packet, 4).unwrap());
+    (sent.iter().flat_map(Sent::packets).map(named).collect(), sent.len())
+}
+
+#[test]
+fn of_several_sas_each_carries_other_queues_and_numbers_its_own_packets() {
+    let mut worker = with_sas(&["0.0.0.0/0"; 3]);
+    let (packets, runs) = sent_from(&mut worker, &[0, 0, 1, 2, 2, 3, 4, 0]);
+    assert_eq!(packets, [(0, 1), (0, 2), (1, 1), (2, 1), (2, 2), (0, 3), (1, 2), (0, 4)]);
+    assert_eq!(runs, 6, "a run holds packets of one SA, for it is dealt by the first one's SPI");
+}
+
+#[test]
+fn one_sa_carries_every_queue() {
+    let mut worker = with_sas(&["0.0.0.0/0"]);
+    let (packets, runs) = sent_from(&mut worker, &[0, 5, usize::MAX]);
+    assert_eq!((packets, runs), (vec![(0, 1), (0, 2), (0, 3)], 1));
+}
+
+#[test]
+fn what_a_queues_own_sa_may_not_carry_the_first_one_does() {
+    let mut worker = with_sas(&["0.0.0.0/0", "203.0.113.0/24"]);
+    assert_eq!(sent_from(&mut worker, &[0, 1, 3]).0, [(0, 1), (0, 2), (0, 3)]);
+    let mut worker = with_sas(&["203.0.113.0/24", "203.0.113.0/24"]);
+    worker.egress.serve_queue(1);
+    assert_eq!(worker.offer(&Spec::default().unfinished_frame()), Handled::Done);
+    assert_eq!((worker.sent().len(), worker.drops.get(Drop::OutboundSelector)), (0, 1));
+}
