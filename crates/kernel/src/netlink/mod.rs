@@ -10,6 +10,7 @@
 mod address;
 mod error;
 mod frame;
+mod groups;
 mod link;
 mod monitor;
 mod neighbour;
@@ -18,6 +19,7 @@ mod route;
 mod route_message;
 mod rule;
 mod socket;
+mod stir;
 
 use std::io;
 
@@ -25,12 +27,12 @@ pub use address::Address;
 pub use error::NetlinkError;
 pub use link::{Link, LinkChange};
 pub use monitor::{Event, Interest, Monitor};
-pub use neighbour::Stir;
 pub use route::{
     Reach, Route, RouteAnswer, RouteChange, RouteFilter, RouteKey, RouteQuery, TABLE_LOCAL, TABLE_MAIN,
     Target,
 };
 pub use rule::Rule;
+pub use stir::Stir;
 
 /// A socket for requests, in the network namespace of the thread that opened it. Every call blocks until the
 /// kernel has answered (bounded: 10 s without an answer is [`NetlinkError::Timeout`]).

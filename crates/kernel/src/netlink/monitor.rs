@@ -6,21 +6,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use netlink_packet_route::RouteNetlinkMessage;
 use rustix::io::Errno;
-use rustix::net::{self, RecvFlags, SocketFlags};
+use rustix::net::{self, RecvFlags};
 
 use super::frame::{Body, Frames};
-use super::socket::{from_kernel, open_route_socket};
+use super::groups::{self, listen};
+use super::socket::from_kernel;
 use super::{Address, Link, Route, Rule, address, link, route_message, rule};
 use crate::sys::option;
-
-// Multicast groups of rtnetlink (linux/rtnetlink.h).
-const RTNLGRP_LINK: i32 = 1;
-const RTNLGRP_IPV4_IFADDR: i32 = 5;
-const RTNLGRP_IPV4_ROUTE: i32 = 7;
-const RTNLGRP_IPV4_RULE: i32 = 8;
-const RTNLGRP_IPV6_IFADDR: i32 = 9;
-const RTNLGRP_IPV6_ROUTE: i32 = 11;
-const RTNLGRP_IPV6_RULE: i32 = 19;
 
 /// Room for a burst of events while the reader is busy: about 8,000 route changes.
 const RECEIVE_BUFFER: usize = 8 << 20;
@@ -77,17 +69,15 @@ pub struct Monitor {
 impl Monitor {
     /// Listen in the calling thread's network namespace.
     pub fn open(interest: Interest) -> io::Result<Self> {
-        let fd = open_route_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-        option::set_buffers(fd.as_fd(), RECEIVE_BUFFER)?;
         let wanted: [(bool, &[i32]); 4] = [
-            (interest.links, &[RTNLGRP_LINK]),
-            (interest.addresses, &[RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR]),
-            (interest.routes, &[RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE]),
-            (interest.rules, &[RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE]),
+            (interest.links, &[groups::LINK]),
+            (interest.addresses, &[groups::IPV4_IFADDR, groups::IPV6_IFADDR]),
+            (interest.routes, &[groups::IPV4_ROUTE, groups::IPV6_ROUTE]),
+            (interest.rules, &[groups::IPV4_RULE, groups::IPV6_RULE]),
         ];
-        for group in wanted.into_iter().filter(|(on, _)| *on).flat_map(|(_, groups)| groups) {
-            option::set_int(fd.as_fd(), libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, *group)?;
-        }
+        let wanted = wanted.into_iter().filter(|(on, _)| *on).flat_map(|(_, of)| of);
+        let fd = listen(wanted.copied())?;
+        option::set_buffers(fd.as_fd(), RECEIVE_BUFFER)?;
         Ok(Self { fd, waiting: VecDeque::new(), buffer: vec![0; BUFFER].into() })
     }
 
