@@ -3,103 +3,237 @@
 //! AES-GCM in the widest registers where the processor has what that takes, with any key and ICV; else `ring`, for
 //! AES-128-GCM and AES-256-GCM with the full ICV and for ChaCha20-Poly1305; else the plain one.
 
+use core::array;
 use core::ops::Range;
 
-use lanes::Level;
+use lanes::{Level, Packet};
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad as RingAad, Algorithm, CHACHA20_POLY1305};
 use ring::aead::{LessSafeKey, Nonce, Tag, UnboundKey};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
 use crate::algorithm::{Encr, KeyBits, Suite};
-use crate::frame::{Aad, Forged, Frame, KeyError, Misfit};
+use crate::frame::{Aad, Forged, Frame, KeyError, Misfit, Shape};
 use crate::gcm::Gcm;
-use crate::secret::constant_time_eq;
 
 /// The cipher of an AEAD, with the salt of its nonces.
 pub(crate) struct Aead {
     cipher: Cipher,
     salt: [u8; 4],
+    shape: Shape,
+}
+
+/// Several packets side by side, or each by itself.
+enum Cipher {
+    Together(lanes::Gcm),
+    Single(Single),
 }
 
 /// Boxed, as that of the lanes is inside, so that moving it leaves no copy of the expanded keys behind.
-enum Cipher {
-    Lanes(lanes::Gcm),
+enum Single {
     Ring(Box<LessSafeKey>),
     Plain(Box<Gcm>),
 }
 
 impl Aead {
     /// With lanes of a level, or none. `encr_key` is the key with the salt behind it.
-    pub(crate) fn new(encr: Encr, encr_key: &[u8], level: Option<Level>) -> Result<Self, KeyError> {
+    pub(crate) fn new(suite: Suite, encr_key: &[u8], level: Option<Level>) -> Result<Self, KeyError> {
+        let encr = suite.encr;
         let (key, salt) = encr_key.split_last_chunk::<4>().ok_or(KeyError::EncrKey)?;
         let wide = level.filter(|_| is_gcm(encr)).and_then(|level| lanes::Gcm::new(level, key));
         let cipher = if let Some(gcm) = wide {
-            Cipher::Lanes(gcm)
+            Cipher::Together(gcm)
         } else if let Some(algorithm) = of_ring(encr) {
             let key = UnboundKey::new(algorithm, key).map_err(|_| KeyError::EncrKey)?;
-            Cipher::Ring(Box::new(LessSafeKey::new(key)))
+            Cipher::Single(Single::Ring(Box::new(LessSafeKey::new(key))))
         } else if is_gcm(encr) {
-            Cipher::Plain(Box::new(Gcm::new(key)?))
+            Cipher::Single(Single::Plain(Box::new(Gcm::new(key)?)))
         } else {
             return Err(KeyError::Suite);
         };
-        Ok(Self { cipher, salt: *salt })
+        Ok(Self { cipher, salt: *salt, shape: Shape::of(suite) })
     }
 
-    pub(crate) fn seal(&self, frame: &mut Frame<'_>, suite: Suite, counter: u64) -> Result<(), Misfit> {
-        let esn_hi = frame.esn_hi;
-        let parts = frame.split(suite).ok_or(Misfit)?;
-        let iv = counter.to_be_bytes();
-        let nonce = nonce(self.salt, iv);
-        let aad = Aad::new(parts.header, esn_hi);
-        let tag = match &self.cipher {
-            Cipher::Lanes(gcm) => gcm.encrypt(&nonce, aad.as_ref(), parts.text),
-            Cipher::Ring(key) => ring_seal(key, nonce, aad, parts.text)?,
-            Cipher::Plain(gcm) => gcm.encrypt(nonce, aad.as_ref(), parts.text),
+    /// Seals each frame, the first under `first_counter`; the caller has checked that every frame fits.
+    pub(crate) fn seal_batch(&self, frames: &mut [Frame<'_>], first_counter: u64) -> Result<(), Misfit> {
+        let gcm = match &self.cipher {
+            Cipher::Together(gcm) => gcm,
+            Cipher::Single(cipher) => {
+                let mut numbered = frames.iter_mut().zip(first_counter..=u64::MAX);
+                return numbered.try_for_each(|(frame, n)| self.seal_one(cipher, frame, n));
+            }
         };
-        parts.iv.copy_from_slice(&iv);
-        match parts.icv.as_mut_array() {
-            Some(icv) => *icv = tag,
-            None => parts.icv.iter_mut().zip(tag).for_each(|(to, from)| *to = from),
+        let mut counter = first_counter;
+        for group in frames.chunks_mut(GROUP) {
+            // Room for few is made faster.
+            if group.len() <= FEW {
+                self.seal_group::<FEW>(gcm, group, counter)?;
+            } else if group.len() <= SOME {
+                self.seal_group::<SOME>(gcm, group, counter)?;
+            } else {
+                self.seal_group::<GROUP>(gcm, group, counter)?;
+            }
+            counter = counter.wrapping_add(group.len() as u64);
         }
         Ok(())
     }
 
-    pub(crate) fn open(&self, frame: &mut Frame<'_>, suite: Suite) -> Result<Range<usize>, Forged> {
-        let range = frame.text(suite).ok_or(Forged)?;
+    /// Opens each frame that is authentic and gives each one's outcome, in order.
+    pub(crate) fn open_batch(
+        &self,
+        frames: &mut [Frame<'_>],
+        mut outcome: impl FnMut(usize, Result<Range<usize>, Forged>),
+    ) {
+        let mut index = 0;
+        let mut tell = |opened| {
+            outcome(index, opened);
+            index += 1;
+        };
+        let gcm = match &self.cipher {
+            Cipher::Together(gcm) => gcm,
+            Cipher::Single(cipher) => {
+                return frames.iter_mut().for_each(|frame| tell(self.open_one(cipher, frame)));
+            }
+        };
+        for group in frames.chunks_mut(GROUP) {
+            if group.len() <= FEW {
+                self.open_group::<FEW>(gcm, group, &mut tell);
+            } else if group.len() <= SOME {
+                self.open_group::<SOME>(gcm, group, &mut tell);
+            } else {
+                self.open_group::<GROUP>(gcm, group, &mut tell);
+            }
+        }
+    }
+
+    /// At most `N` packets side by side.
+    fn seal_group<const N: usize>(
+        &self,
+        gcm: &lanes::Gcm,
+        group: &mut [Frame<'_>],
+        counter: u64,
+    ) -> Result<(), Misfit> {
+        let mut packets: [Packet<'_>; N] = array::from_fn(|_| Packet::none());
+        let mut icvs: [&mut [u8]; N] = array::from_fn(|_| &mut [][..]);
+        let packets = packets.get_mut(..group.len()).ok_or(Misfit)?;
+        for (((frame, packet), place), counter) in
+            group.iter_mut().zip(packets.iter_mut()).zip(&mut icvs).zip(counter..=u64::MAX)
+        {
+            let esn_hi = frame.esn_hi;
+            let parts = frame.split(self.shape).ok_or(Misfit)?;
+            let iv = counter.to_be_bytes();
+            *parts.iv.as_mut_array().ok_or(Misfit)? = iv;
+            *packet = packet_of(gcm, &nonce(self.salt, iv), Aad::new(parts.header, esn_hi), parts.text);
+            *place = parts.icv;
+        }
+        gcm.encrypt(packets);
+        for (icv, packet) in icvs.into_iter().zip(packets) {
+            write_icv(icv, packet.tag());
+        }
+        Ok(())
+    }
+
+    /// At most `N` packets side by side.
+    fn open_group<const N: usize>(
+        &self,
+        gcm: &lanes::Gcm,
+        group: &mut [Frame<'_>],
+        mut outcome: impl FnMut(Result<Range<usize>, Forged>),
+    ) {
+        let mut packets: [Packet<'_>; N] = array::from_fn(|_| Packet::none());
+        let mut found: [Option<(Range<usize>, &[u8])>; N] = [const { None }; N];
+        let packets = packets.get_mut(..group.len()).unwrap_or_default();
+        for ((frame, packet), place) in group.iter_mut().zip(packets.iter_mut()).zip(&mut found) {
+            let esn_hi = frame.esn_hi;
+            let Some(parts) = frame.split(self.shape) else { continue };
+            let Some(iv) = parts.iv.as_array() else { continue };
+            *packet = packet_of(gcm, &nonce(self.salt, *iv), Aad::new(parts.header, esn_hi), parts.text);
+            *place = Some((parts.range, parts.icv));
+        }
+        gcm.decrypt(packets);
+        for (found, packet) in found.into_iter().zip(packets) {
+            outcome(found.ok_or(Forged).and_then(|(range, icv)| {
+                authentic(packet.tag(), icv)?;
+                Ok(range)
+            }));
+        }
+    }
+
+    fn seal_one(&self, cipher: &Single, frame: &mut Frame<'_>, counter: u64) -> Result<(), Misfit> {
         let esn_hi = frame.esn_hi;
-        let parts = frame.split(suite).ok_or(Forged)?;
+        let parts = frame.split(self.shape).ok_or(Misfit)?;
+        let iv = counter.to_be_bytes();
+        let nonce = nonce(self.salt, iv);
+        let aad = Aad::new(parts.header, esn_hi);
+        let tag = match cipher {
+            Single::Ring(key) => ring_seal(key, nonce, aad, parts.text)?,
+            Single::Plain(gcm) => gcm.encrypt(nonce, aad.as_ref(), parts.text),
+        };
+        parts.iv.copy_from_slice(&iv);
+        write_icv(parts.icv, &tag);
+        Ok(())
+    }
+
+    fn open_one(&self, cipher: &Single, frame: &mut Frame<'_>) -> Result<Range<usize>, Forged> {
+        let esn_hi = frame.esn_hi;
+        let parts = frame.split(self.shape).ok_or(Forged)?;
         let iv: [u8; 8] = (&*parts.iv).try_into().map_err(|_| Forged)?;
         let nonce = nonce(self.salt, iv);
         let aad = Aad::new(parts.header, esn_hi);
-        match &self.cipher {
-            Cipher::Lanes(gcm) => {
-                let tag = gcm.decrypt(&nonce, aad.as_ref(), parts.text);
-                authentic(&tag, parts.icv)?;
-            }
-            Cipher::Ring(key) => {
+        match cipher {
+            Single::Ring(key) => {
                 let tag = Tag::try_from(&*parts.icv).map_err(|_| Forged)?;
                 let (nonce, aad) = (Nonce::assume_unique_for_key(nonce), RingAad::from(aad));
                 key.open_in_place_separate_tag(nonce, aad, tag, parts.text, 0..).map_err(|_| Forged)?;
             }
-            Cipher::Plain(gcm) => {
+            Single::Plain(gcm) => {
                 authentic(&gcm.tag(nonce, aad.as_ref(), parts.text), parts.icv)?;
                 gcm.decrypt(nonce, parts.text);
             }
         }
-        Ok(range)
+        Ok(parts.range)
+    }
+}
+
+/// Each way of the additional data by itself, so that what is put together need not go through memory.
+#[inline]
+fn packet_of<'a>(gcm: &lanes::Gcm, nonce: &[u8; 12], aad: Aad<'_>, text: &'a mut [u8]) -> Packet<'a> {
+    match aad {
+        Aad::Header(header) => gcm.packet(nonce, header, text),
+        Aad::Extended(bytes) => gcm.packet(nonce, &bytes, text),
+    }
+}
+
+/// The beginning of the tag, as long as the ICV (RFC 4106 §6): 8, 12 or 16 octets, each written in one go.
+fn write_icv(icv: &mut [u8], tag: &[u8; 16]) {
+    if let Some(icv) = icv.as_mut_array() {
+        *icv = *tag;
+    } else if let (Some(icv), Some(part)) = (icv.as_mut_array::<12>(), tag.first_chunk()) {
+        *icv = *part;
+    } else if let (Some(icv), Some(part)) = (icv.as_mut_array::<8>(), tag.first_chunk()) {
+        *icv = *part;
     }
 }
 
 /// An ICV may be the beginning of a tag alone (RFC 4106 §6).
 fn authentic(tag: &[u8; 16], icv: &[u8]) -> Result<(), Forged> {
-    // The whole tag as one number, as `subtle` hides each piece it compares from the compiler by way of memory.
-    if let Ok(icv) = icv.try_into() {
-        let equal = u128::from_ne_bytes(*tag).ct_eq(&u128::from_ne_bytes(icv));
-        return if equal.into() { Ok(()) } else { Err(Forged) };
-    }
-    let expected = tag.get(..icv.len()).ok_or(Forged)?;
-    if constant_time_eq(expected, icv) { Ok(()) } else { Err(Forged) }
+    let equal = match icv.len() {
+        16 => same::<16>(tag, icv),
+        12 => same::<12>(tag, icv),
+        8 => same::<8>(tag, icv),
+        _ => None,
+    };
+    if equal.ok_or(Forged)?.into() { Ok(()) } else { Err(Forged) }
+}
+
+/// Whether the first `N` octets are equal, in constant time: as one number, as `subtle` hides each piece it compares
+/// from the compiler by way of memory.
+fn same<const N: usize>(tag: &[u8; 16], icv: &[u8]) -> Option<Choice> {
+    let number = |bytes: &[u8; N]| {
+        let mut all = [0; 16];
+        all.first_chunk_mut().map(|first| *first = *bytes)?;
+        Some(u128::from_ne_bytes(all))
+    };
+    Some(number(tag.first_chunk()?)?.ct_eq(&number(icv.first_chunk()?)?))
 }
 
 fn ring_seal(key: &LessSafeKey, nonce: [u8; 12], aad: Aad<'_>, text: &mut [u8]) -> Result<[u8; 16], Misfit> {
@@ -132,3 +266,8 @@ fn of_ring(encr: Encr) -> Option<&'static Algorithm> {
         Encr::AesGcm16(KeyBits::B192) | Encr::AesGcm12(_) | Encr::AesGcm8(_) | Encr::AesCbc(_) => None,
     }
 }
+
+/// Packets worked on together: what one segmentation batch carries.
+const GROUP: usize = 64;
+const SOME: usize = 16;
+const FEW: usize = 4;

@@ -7,12 +7,12 @@ use lanes::{Job, Level};
 
 use crate::aes_block::{Aes, Block};
 use crate::algorithm::Suite;
-use crate::frame::{Forged, Frame, KeyError, Misfit};
+use crate::frame::{Forged, Frame, KeyError, Misfit, Shape};
 use crate::packets::Packets;
 use crate::secret::constant_time_eq;
 
 pub(crate) struct CbcHmacSealer {
-    suite: Suite,
+    shape: Shape,
     packets: Packets,
     /// Turns counters into IVs.
     iv_cipher: Aes,
@@ -28,7 +28,7 @@ impl CbcHmacSealer {
     ) -> Result<Self, KeyError> {
         let iv_seed = zeroize::Zeroizing::new(iv_seed);
         Ok(Self {
-            suite,
+            shape: Shape::of(suite),
             packets: Packets::new(suite, encr_key, integ_key, level)?,
             iv_cipher: Aes::new(iv_seed.as_slice()).ok_or(KeyError::EncrKey)?,
         })
@@ -52,7 +52,7 @@ impl CbcHmacSealer {
         let mut streams: [&mut [u8]; GROUP] = array::from_fn(|_| &mut [][..]);
         let mut used = 0;
         for ((frame, iv), place) in group.iter_mut().zip(&ivs).zip(&mut streams) {
-            let stream = stream(frame, self.suite).ok_or(Misfit)?;
+            let stream = stream(frame, self.shape).ok_or(Misfit)?;
             stream.first_chunk_mut::<16>().ok_or(Misfit)?.copy_from_slice(iv);
             *place = stream;
             used += 1;
@@ -76,7 +76,7 @@ impl CbcHmacSealer {
         let mut jobs = jobs();
         let mut used = 0;
         for (frame, job) in group.iter_mut().zip(&mut jobs) {
-            let end = frame.text(self.suite).ok_or(Misfit)?.end;
+            let end = frame.text_of(self.shape).ok_or(Misfit)?.end;
             let suffix = unsent(frame);
             let (text, code) = frame.bytes.split_at_mut_checked(end).ok_or(Misfit)?;
             *job = Job { text, suffix, code };
@@ -88,7 +88,7 @@ impl CbcHmacSealer {
 }
 
 pub(crate) struct CbcHmacOpener {
-    suite: Suite,
+    shape: Shape,
     packets: Packets,
 }
 
@@ -99,7 +99,7 @@ impl CbcHmacOpener {
         integ_key: &[u8],
         level: Option<Level>,
     ) -> Result<Self, KeyError> {
-        Ok(Self { suite, packets: Packets::new(suite, encr_key, integ_key, level)? })
+        Ok(Self { shape: Shape::of(suite), packets: Packets::new(suite, encr_key, integ_key, level)? })
     }
 
     /// Opens every frame that is authentic and gives each one's outcome, in order.
@@ -125,10 +125,10 @@ impl CbcHmacOpener {
         let mut free = jobs.iter_mut();
         let mut used = 0;
         for (frame, expected) in group.iter().zip(expected) {
-            let Some(text) = frame.text(self.suite).and_then(|range| frame.bytes.get(..range.end)) else {
+            let Some(text) = frame.text_of(self.shape).and_then(|range| frame.bytes.get(..range.end)) else {
                 continue;
             };
-            let code = expected.get_mut(..self.suite.icv_len()).unwrap_or_default();
+            let code = expected.get_mut(..self.shape.icv).unwrap_or_default();
             if let Some(job) = free.next() {
                 *job = Job { text, suffix: unsent(frame), code };
                 used += 1;
@@ -139,19 +139,19 @@ impl CbcHmacOpener {
 
     /// RFC 4303 §3.4.4.1: the ICV first, and only then decryption.
     fn settle(&self, frame: &mut Frame<'_>, expected: &[u8; MAX_ICV]) -> Result<Range<usize>, Forged> {
-        let range = frame.text(self.suite).ok_or(Forged)?;
+        let range = frame.text_of(self.shape).ok_or(Forged)?;
         let icv = frame.bytes.get(range.end..).ok_or(Forged)?;
         if !constant_time_eq(expected.get(..icv.len()).ok_or(Forged)?, icv) {
             return Err(Forged);
         }
-        self.packets.decrypt(stream(frame, self.suite).ok_or(Forged)?);
+        self.packets.decrypt(stream(frame, self.shape).ok_or(Forged)?);
         Ok(range)
     }
 }
 
 /// IV and text: what the cipher calls a stream.
-fn stream<'a>(frame: &'a mut Frame<'_>, suite: Suite) -> Option<&'a mut [u8]> {
-    let text = frame.text(suite)?;
+fn stream<'a>(frame: &'a mut Frame<'_>, shape: Shape) -> Option<&'a mut [u8]> {
+    let text = frame.text_of(shape)?;
     frame.bytes.get_mut(frame.header..text.end)
 }
 

@@ -27,21 +27,43 @@ impl Frame<'_> {
     /// Where the text stands in `bytes`; `None` when the buffer does not fit the suite.
     #[must_use]
     pub fn text(&self, suite: Suite) -> Option<Range<usize>> {
-        let start = self.header.checked_add(suite.iv_len())?;
-        let end = self.bytes.len().checked_sub(suite.icv_len())?;
+        self.text_of(Shape::of(suite))
+    }
+
+    /// The same, of a suite's lengths.
+    #[inline]
+    pub(crate) fn text_of(&self, shape: Shape) -> Option<Range<usize>> {
+        let start = self.header.checked_add(shape.iv)?;
+        let end = self.bytes.len().checked_sub(shape.icv)?;
         let length = end.checked_sub(start)?;
-        let whole = length.is_multiple_of(suite.block());
+        let whole = length & shape.beyond_block == 0;
         let esn = self.esn_hi.is_none() || self.header == ESP_HEADER;
         (whole && esn).then_some(start..end)
     }
 
     /// The four parts, each to be written on its own.
-    pub(crate) fn split(&mut self, suite: Suite) -> Option<Parts<'_>> {
-        let text = self.text(suite)?;
+    #[inline]
+    pub(crate) fn split(&mut self, shape: Shape) -> Option<Parts<'_>> {
+        let range = self.text_of(shape)?;
         let (header, rest) = self.bytes.split_at_mut_checked(self.header)?;
-        let (iv, rest) = rest.split_at_mut_checked(suite.iv_len())?;
-        let (text, icv) = rest.split_at_mut_checked(text.len())?;
-        Some(Parts { header, iv, text, icv })
+        let (iv, rest) = rest.split_at_mut_checked(shape.iv)?;
+        let (text, icv) = rest.split_at_mut_checked(range.len())?;
+        Some(Parts { header, iv, text, icv, range })
+    }
+}
+
+/// The lengths of a suite's packets: asked of the suite once, not for each packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    iv: usize,
+    pub(crate) icv: usize,
+    /// The block, a power of two, less one.
+    beyond_block: usize,
+}
+
+impl Shape {
+    pub(crate) const fn of(suite: Suite) -> Self {
+        Self { iv: suite.iv_len(), icv: suite.icv_len(), beyond_block: suite.block() - 1 }
     }
 }
 
@@ -58,6 +80,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) iv: &'a mut [u8],
     pub(crate) text: &'a mut [u8],
     pub(crate) icv: &'a mut [u8],
+    /// Where the text stands in the frame.
+    pub(crate) range: Range<usize>,
 }
 
 /// The additional authenticated data of an AEAD, held without allocation.
@@ -69,6 +93,7 @@ pub(crate) enum Aad<'a> {
 impl<'a> Aad<'a> {
     /// RFC 4106 §5: SPI and sequence number; with extended sequence numbers SPI, high half, low half.
     /// RFC 5282 §5.1: the message up to the IV.
+    #[inline]
     pub(crate) fn new(header: &'a [u8], esn_hi: Option<u32>) -> Self {
         match (esn_hi, header) {
             (Some(high), &[s0, s1, s2, s3, n0, n1, n2, n3]) => {
@@ -81,6 +106,7 @@ impl<'a> Aad<'a> {
 }
 
 impl AsRef<[u8]> for Aad<'_> {
+    #[inline]
     fn as_ref(&self) -> &[u8] {
         match self {
             Self::Header(bytes) => bytes,

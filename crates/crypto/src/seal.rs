@@ -5,7 +5,7 @@ use lanes::Level;
 use crate::aead::Aead;
 use crate::algorithm::Suite;
 use crate::cbc::CbcHmacSealer;
-use crate::frame::{Frame, KeyError, Misfit};
+use crate::frame::{Frame, KeyError, Misfit, Shape};
 
 /// Seals the packets of one direction of one SA.
 ///
@@ -14,6 +14,7 @@ use crate::frame::{Frame, KeyError, Misfit};
 /// (RFC 4106 §3.1), so the counter comes from the one place that counts the SA's packets.
 pub struct Sealer {
     suite: Suite,
+    shape: Shape,
     engine: Engine,
 }
 
@@ -49,18 +50,18 @@ impl Sealer {
     ) -> Result<Self, KeyError> {
         check_keys(suite, encr_key, integ_key)?;
         let engine = if suite.encr.is_aead() {
-            Engine::Aead(Box::new(Aead::new(suite.encr, encr_key, level)?))
+            Engine::Aead(Box::new(Aead::new(suite, encr_key, level)?))
         } else {
             Engine::Cbc(Box::new(CbcHmacSealer::new(suite, encr_key, integ_key, iv_seed, level)?))
         };
-        Ok(Self { suite, engine })
+        Ok(Self { suite, shape: Shape::of(suite), engine })
     }
 
     /// A sealer that leaves text, IV and ICV as they are: a packet of the suite's length that nothing protects.
     #[cfg(feature = "unprotected")]
     #[must_use]
     pub fn unprotected(suite: Suite) -> Self {
-        Self { suite, engine: Engine::Nothing }
+        Self { suite, shape: Shape::of(suite), engine: Engine::Nothing }
     }
 
     /// The suite this sealer was made for.
@@ -78,31 +79,24 @@ impl Sealer {
     /// # Errors
     /// [`Misfit`] when the buffer does not fit the suite; the frame is then untouched and must not be sent.
     pub fn seal(&self, mut frame: Frame<'_>, counter: u64) -> Result<(), Misfit> {
-        self.seal_in(&mut frame, counter)
+        self.seal_batch(core::slice::from_mut(&mut frame), counter)
     }
 
-    /// Seals many packets, the first with `first_counter`, each next one with one more. CBC packets are
-    /// enciphered and authenticated side by side, which is several times faster than one after another.
+    /// Seals many packets, the first with `first_counter`, each next one with one more. AES packets are
+    /// enciphered and authenticated side by side, which is faster than one after another; with CBC several times.
     ///
     /// # Errors
     /// [`Misfit`] when some frame does not fit the suite or the counters would pass `u64::MAX`: then no
     /// frame was touched and no counter used.
     pub fn seal_batch(&self, frames: &mut [Frame<'_>], first_counter: u64) -> Result<(), Misfit> {
-        if frames.iter().any(|frame| frame.text(self.suite).is_none()) {
+        if frames.iter().any(|frame| frame.text_of(self.shape).is_none()) {
             return Err(Misfit);
         }
         let last = u64::try_from(frames.len()).map_err(|_| Misfit)?.saturating_sub(1);
         first_counter.checked_add(last).ok_or(Misfit)?;
-        if let Engine::Cbc(cbc) = &self.engine {
-            return cbc.seal_batch(frames, first_counter);
-        }
-        frames.iter_mut().zip(first_counter..=u64::MAX).try_for_each(|(frame, n)| self.seal_in(frame, n))
-    }
-
-    fn seal_in(&self, frame: &mut Frame<'_>, counter: u64) -> Result<(), Misfit> {
         match &self.engine {
-            Engine::Aead(aead) => aead.seal(frame, self.suite, counter),
-            Engine::Cbc(cbc) => cbc.seal_batch(core::slice::from_mut(frame), counter),
+            Engine::Aead(aead) => aead.seal_batch(frames, first_counter),
+            Engine::Cbc(cbc) => cbc.seal_batch(frames, first_counter),
             #[cfg(feature = "unprotected")]
             Engine::Nothing => Ok(()),
         }

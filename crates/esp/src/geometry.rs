@@ -34,13 +34,18 @@ impl Geometry {
     /// Octets of padding an inner packet of `inner` octets gets: 0 to 15.
     #[must_use]
     pub fn padding(self, inner: usize) -> usize {
-        (inner + TRAILER_LEN).next_multiple_of(self.align) - inner - TRAILER_LEN
+        self.aligned(inner + TRAILER_LEN) - inner - TRAILER_LEN
+    }
+
+    /// The next multiple of the alignment, which is a power of two.
+    fn aligned(self, len: usize) -> usize {
+        (len + self.align - 1) & !(self.align - 1)
     }
 
     /// Octets of the ESP packet that carries an inner packet of `inner` octets.
     #[must_use]
     pub fn sealed_len(self, inner: usize) -> usize {
-        self.inner_offset() + (inner + TRAILER_LEN).next_multiple_of(self.align) + self.icv
+        self.inner_offset() + self.aligned(inner + TRAILER_LEN) + self.icv
     }
 
     /// The longest inner packet whose ESP packet fits in `sealed` octets; `None` when not even an empty
@@ -55,7 +60,7 @@ impl Geometry {
     #[must_use]
     pub fn plausible(self, sealed: usize) -> bool {
         match sealed.checked_sub(self.inner_offset() + self.icv) {
-            Some(body) => body >= self.align && body % self.align == 0,
+            Some(body) => body >= self.align && body & (self.align - 1) == 0,
             None => false,
         }
     }

@@ -16,6 +16,9 @@ use crate::{
 /// Packets sealed or opened in one go: as many as one UDP segmentation batch carries.
 pub const MAX_RUN: usize = 64;
 
+/// Packets of a short run: acknowledgements, calls.
+pub(crate) const FEW: usize = 4;
+
 /// What an inbound SA is made of.
 #[derive(Clone, Copy)]
 pub struct InboundParams<'a> {
@@ -165,7 +168,12 @@ impl InboundSa {
         {
             let mut window = self.window();
             for run in segments.chunks_mut(MAX_RUN) {
-                self.open_run(run, &mut window);
+                // Room for few is made faster.
+                if run.len() <= FEW {
+                    self.open_run::<FEW>(run, &mut window);
+                } else {
+                    self.open_run::<MAX_RUN>(run, &mut window);
+                }
             }
         }
         let (mut packets, mut bytes, mut exhausted) = (0, 0, false);
@@ -190,11 +198,12 @@ impl InboundSa {
         RunReport { first_packet: packets_before == 0, soft: self.told.once(soft), exhausted }
     }
 
-    fn open_run(&self, run: &mut [Segment<'_>], window: &mut Window) {
-        let mut frames: [Frame<'_>; MAX_RUN] =
+    /// At most `N` packets.
+    fn open_run<const N: usize>(&self, run: &mut [Segment<'_>], window: &mut Window) {
+        let mut frames: [Frame<'_>; N] =
             std::array::from_fn(|_| Frame { bytes: &mut [], header: HEADER_LEN, esn_hi: None });
-        let mut numbers = [0u64; MAX_RUN];
-        let mut bodies: [Option<Range<usize>>; MAX_RUN] = std::array::from_fn(|_| None);
+        let mut numbers = [0u64; N];
+        let mut bodies: [Option<Range<usize>>; N] = std::array::from_fn(|_| None);
         let mut count = 0;
         for segment in run.iter_mut() {
             match self.admit(segment.bytes, window) {

@@ -3,6 +3,7 @@
 use crypto::{Frame, Sealer, Suite};
 
 use crate::counters::Counters;
+use crate::inbound::FEW;
 use crate::lifetime::Told;
 use crate::{
     Geometry, HEADER_LEN, Limits, MAX_RUN, Refusal, Refusals, SetupError, Soft, Tick, Unsealed, Usage, seq,
@@ -186,14 +187,20 @@ impl OutboundSa {
         }
         let mut number = first;
         for run in slots.chunks_mut(MAX_RUN) {
-            self.seal_run(run, number)?;
+            // Room for few is made faster.
+            if run.len() <= FEW {
+                self.seal_run::<FEW>(run, number)?;
+            } else {
+                self.seal_run::<MAX_RUN>(run, number)?;
+            }
             number += run.len() as u64;
         }
         Ok(())
     }
 
-    fn seal_run(&self, run: &mut [Slot<'_>], first: u64) -> Result<(), Unsealed> {
-        let mut frames: [Frame<'_>; MAX_RUN] =
+    /// At most `N` packets.
+    fn seal_run<const N: usize>(&self, run: &mut [Slot<'_>], first: u64) -> Result<(), Unsealed> {
+        let mut frames: [Frame<'_>; N] =
             std::array::from_fn(|_| Frame { bytes: &mut [], header: HEADER_LEN, esn_hi: None });
         let count = run.len();
         for ((slot, frame), number) in run.iter_mut().zip(frames.iter_mut()).zip(first..) {

@@ -32,12 +32,44 @@ pub(crate) struct Key {
     pub(crate) rounds: [[u8; 4 * BLOCK]; ROUND_KEYS],
     /// The hash key's powers from the highest down to the first.
     pub(crate) powers: [[u8; BLOCK]; POWERS],
+    /// The sums of each power's halves, twice (Karatsuba).
+    pub(crate) sums: [[u8; BLOCK]; POWERS],
+}
+
+/// A packet to be enciphered or deciphered.
+pub struct Packet<'a> {
+    /// The nonce and a counter of zero, the first octet the most significant.
+    pub(crate) nonce: u128,
+    /// The additional data, hashed but for the last multiplication; likewise.
+    pub(crate) aad: u128,
+    /// Its octets.
+    pub(crate) aad_len: usize,
+    pub(crate) text: &'a mut [u8],
+    /// What it should be, once the packet is through.
+    pub(crate) tag: [u8; BLOCK],
+}
+
+impl Packet<'_> {
+    /// No packet, to fill an array with.
+    #[inline]
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { nonce: 0, aad: 0, aad_len: 0, text: &mut [], tag: [0; BLOCK] }
+    }
+
+    /// The tag, of a packet enciphered or deciphered; until then zeros.
+    #[inline]
+    #[must_use]
+    pub const fn tag(&self) -> &[u8; BLOCK] {
+        &self.tag
+    }
 }
 
 impl Drop for Key {
     fn drop(&mut self) {
         self.rounds.as_flattened_mut().zeroize();
         self.powers.as_flattened_mut().zeroize();
+        self.sums.as_flattened_mut().zeroize();
     }
 }
 
@@ -52,8 +84,12 @@ impl Gcm {
             return None;
         }
         let keys = Schedule::expand(level, key)?;
-        let mut key = Box::new(Key { rounds: [[0; 4 * BLOCK]; ROUND_KEYS], powers: [[0; BLOCK]; POWERS] });
-        // SAFETY: the level has AES, and the multiplication was just asked for.
+        let mut key = Box::new(Key {
+            rounds: [[0; 4 * BLOCK]; ROUND_KEYS],
+            powers: [[0; BLOCK]; POWERS],
+            sums: [[0; BLOCK]; POWERS],
+        });
+        // SAFETY: the level has AES and AVX-512, and the multiplication was just asked for.
         unsafe { gcm::prepare(&keys, &mut key) };
         Some(Self { rounds: keys.rounds, key })
     }
@@ -65,35 +101,83 @@ impl Gcm {
         None
     }
 
-    /// Enciphers `text` in place (at most 2^36 - 32 octets, SP 800-38D §5.2.1.1); its tag over `aad` and the
-    /// ciphertext.
+    /// A packet of this key: its nonce, additional data, and the text, in place (at most 2^36 - 32 octets, SP 800-38D
+    /// §5.2.1.1).
+    #[inline]
     #[must_use]
-    pub fn encrypt(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> [u8; BLOCK] {
-        self.work::<true>(nonce, aad, text)
+    pub fn packet<'a>(&self, nonce: &[u8; 12], aad: &[u8], text: &'a mut [u8]) -> Packet<'a> {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *nonce;
+        let nonce = u128::from_be_bytes([a, b, c, d, e, f, g, h, i, j, k, l, 0, 0, 0, 0]);
+        // As ESP has it, with 32-bit and with 64-bit sequence numbers.
+        let hash = if let Ok(aad) = <[u8; 8]>::try_from(aad) {
+            u128::from(u64::from_be_bytes(aad)) << 64
+        } else if let Ok([a, b, c, d, e, f, g, h, i, j, k, l]) = <[u8; 12]>::try_from(aad) {
+            u128::from_be_bytes([a, b, c, d, e, f, g, h, i, j, k, l, 0, 0, 0, 0])
+        } else {
+            self.hash_aad(aad)
+        };
+        Packet { nonce, aad: hash, aad_len: aad.len(), text, tag: [0; BLOCK] }
     }
 
-    /// Deciphers `text` in place; the tag it should have had. The text means nothing until the caller has found
-    /// the packet's tag equal, in constant time.
-    #[must_use]
-    pub fn decrypt(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> [u8; BLOCK] {
-        self.work::<false>(nonce, aad, text)
-    }
-
+    /// Enciphers the packets' texts; each then has its tag over additional data and ciphertext. Together they take
+    /// less time than each by itself; and one whose text begins less than 64 octets behind the end of a page that does
+    /// not exist takes several times as long as others, as a register that begins there is loaded with a mask.
     #[cfg(target_arch = "x86_64")]
-    fn work<const SEAL: bool>(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> [u8; BLOCK] {
+    pub fn encrypt(&self, packets: &mut [Packet<'_>]) {
         // SAFETY: `new` makes a value only where the processor has all these instructions.
         unsafe {
             match self.rounds {
-                10 => gcm::work::<10, SEAL>(&self.key, nonce, aad, text),
-                12 => gcm::work::<12, SEAL>(&self.key, nonce, aad, text),
-                _ => gcm::work::<14, SEAL>(&self.key, nonce, aad, text),
+                10 => gcm::seal::<10>(&self.key, packets),
+                12 => gcm::seal::<12>(&self.key, packets),
+                _ => gcm::seal::<14>(&self.key, packets),
             }
         }
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
-    fn work<const SEAL: bool>(&self, _nonce: &[u8; 12], _aad: &[u8], _text: &mut [u8]) -> [u8; BLOCK] {
-        unreachable!("no value of this type is ever made here")
+    /// Deciphers the packets' texts; each then has the tag it should have come with. A text means nothing until the
+    /// caller has found the packet's tag equal, in constant time.
+    #[cfg(target_arch = "x86_64")]
+    pub fn decrypt(&self, packets: &mut [Packet<'_>]) {
+        // SAFETY: as above.
+        unsafe {
+            match self.rounds {
+                10 => gcm::open::<10>(&self.key, packets),
+                12 => gcm::open::<12>(&self.key, packets),
+                _ => gcm::open::<14>(&self.key, packets),
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(never)]
+    fn hash_aad(&self, aad: &[u8]) -> u128 {
+        // SAFETY: as above.
+        unsafe { gcm::hash_aad(&self.key, aad) }
+    }
+}
+
+/// Never called: no value of this type is ever made here.
+#[cfg(not(target_arch = "x86_64"))]
+impl Gcm {
+    /// Never called.
+    pub fn encrypt(&self, _packets: &mut [Packet<'_>]) {
+        unreachable!("there are no levels for this architecture")
+    }
+
+    /// Never called.
+    pub fn decrypt(&self, _packets: &mut [Packet<'_>]) {
+        unreachable!("there are no levels for this architecture")
+    }
+
+    fn hash_aad(&self, _aad: &[u8]) -> u128 {
+        unreachable!("there are no levels for this architecture")
+    }
+}
+
+/// Says nothing of the octets, which may be plaintext.
+impl fmt::Debug for Packet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Packet({} octets)", self.text.len())
     }
 }
 

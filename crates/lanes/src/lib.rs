@@ -33,7 +33,7 @@ mod sum;
 mod x86;
 
 pub use cbc::Cbc;
-pub use gcm::Gcm;
+pub use gcm::{Gcm, Packet};
 pub use hash::Hash;
 pub use hmac::{Hmac, Job};
 pub use level::Level;

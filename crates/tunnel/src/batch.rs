@@ -22,6 +22,10 @@ const MAX_SEGMENTS: usize = 64;
 /// field bounds it.
 const MAX_RUN_BYTES: usize = 65_487;
 
+/// Octets before the first packet. A wide register that holds its first octets begins before it, and although nothing
+/// is read there the processor takes a long time over it when that page does not exist, as before an allocation of its own.
+const LEAD: usize = 64;
+
 const _: () = assert!(FLUSH_AT < CAPACITY && mtu::IPV6_MIN > mtu::IPV4_MIN && MAX_RUN >= MAX_SEGMENTS);
 
 /// How a packet travels outside.
@@ -69,6 +73,7 @@ impl<'a> Run<'a> {
 /// The batch. Reserved and committed by [`crate::Egress`], sealed as a whole, sent run by run.
 pub struct SendBatch {
     bytes: Box<[u8]>,
+    /// Up to where, from [`LEAD`] on.
     used: usize,
     flush_at: usize,
     packets: Vec<Packet>,
@@ -111,8 +116,8 @@ impl SendBatch {
     #[must_use]
     pub fn new(capacity: usize, flush_at: usize) -> Self {
         Self {
-            bytes: vec![0; capacity].into_boxed_slice(),
-            used: 0,
+            bytes: vec![0; LEAD + capacity].into_boxed_slice(),
+            used: LEAD,
             flush_at,
             packets: Vec::with_capacity(capacity / 64),
             groups: Vec::with_capacity(256),
@@ -124,13 +129,13 @@ impl SendBatch {
     /// Nothing to send?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.used == 0
+        self.used == LEAD
     }
 
     /// Should it be sent before more is added?
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.used >= self.flush_at
+        self.used - LEAD >= self.flush_at
     }
 
     /// How many packets it holds.
@@ -213,28 +218,23 @@ impl SendBatch {
     }
 
     fn try_seal(&mut self) -> Option<()> {
-        let mut packets = self.packets.iter();
-        let mut rest = self.bytes.get_mut(..self.used)?;
+        let mut packets = self.packets.as_slice();
+        let mut rest = self.bytes.get_mut(LEAD..self.used)?;
         for group in &self.groups {
+            let (mine, others) = packets.split_at_checked(group.count)?;
             let mut number = group.first;
-            let mut left = group.count;
-            while left > 0 {
-                let count = left.min(MAX_RUN);
-                let mut slots: [Slot<'_>; MAX_RUN] =
-                    std::array::from_fn(|_| Slot { bytes: &mut [], inner: 0, next_header: 0 });
-                let slots = slots.get_mut(..count)?;
-                for slot in slots.iter_mut() {
-                    let packet = packets.next()?;
-                    let (bytes, tail) = rest.split_at_mut_checked(packet.len as usize)?;
-                    *slot = Slot { bytes, inner: packet.inner as usize, next_header: packet.next_header };
-                    rest = tail;
-                }
-                group.sa.seal_batch(slots, number).ok()?;
-                number += count as u64;
-                left -= count;
+            for run in mine.chunks(MAX_RUN) {
+                // Room for few is made faster.
+                rest = if run.len() <= FEW {
+                    seal_run::<FEW>(&group.sa, run, rest, number)?
+                } else {
+                    seal_run::<MAX_RUN>(&group.sa, run, rest, number)?
+                };
+                number += run.len() as u64;
             }
+            packets = others;
         }
-        (packets.next().is_none() && rest.is_empty()).then_some(())
+        (packets.is_empty() && rest.is_empty()).then_some(())
     }
 
     /// What to send, in order. Empty until sealed.
@@ -252,10 +252,32 @@ impl SendBatch {
 
     /// Empties the batch, sent or not.
     pub fn clear(&mut self) {
-        self.used = 0;
+        self.used = LEAD;
         self.packets.clear();
         self.groups.clear();
         self.runs.clear();
         self.sealed = false;
     }
 }
+
+/// Seals at most `N` packets at the beginning of `bytes`; gives what lies behind them.
+fn seal_run<'a, const N: usize>(
+    sa: &OutboundSa,
+    packets: &[Packet],
+    bytes: &'a mut [u8],
+    first: u64,
+) -> Option<&'a mut [u8]> {
+    let mut slots: [Slot<'_>; N] = std::array::from_fn(|_| Slot { bytes: &mut [], inner: 0, next_header: 0 });
+    let slots = slots.get_mut(..packets.len())?;
+    let mut rest = bytes;
+    for (slot, packet) in slots.iter_mut().zip(packets) {
+        let (bytes, tail) = rest.split_at_mut_checked(packet.len as usize)?;
+        *slot = Slot { bytes, inner: packet.inner as usize, next_header: packet.next_header };
+        rest = tail;
+    }
+    sa.seal_batch(slots, first).ok()?;
+    Some(rest)
+}
+
+/// Packets of a short run: acknowledgements, calls.
+const FEW: usize = 4;

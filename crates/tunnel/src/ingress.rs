@@ -112,8 +112,8 @@ impl Ingress {
                 let origin = (number, offset);
                 // A message is shorter than 2^32 octets.
                 offset += datagram.len() as u32;
-                let Some(spi) = self.sort(datagram, path, message.ifindex, reports) else { continue };
-                if gathered.is_full() || !run.is_some_and(|run| run.takes(spi, path, tos)) {
+                let Some(spi) = self.sort(datagram, &path, message.ifindex, reports) else { continue };
+                if gathered.is_full() || !run.as_ref().is_some_and(|run| run.takes(spi, &path, tos)) {
                     self.finish_run(run, &mut gathered, reports, now);
                     run = self.start_run(table, spi, path, tos, reports, now);
                 }
@@ -158,12 +158,12 @@ impl Ingress {
     }
 
     /// The SPI of an ESP packet; everything else is dealt with.
-    fn sort(&self, datagram: &[u8], path: OuterPath, ifindex: u32, reports: &mut Reports) -> Option<u32> {
+    fn sort(&self, datagram: &[u8], path: &OuterPath, ifindex: u32, reports: &mut Reports) -> Option<u32> {
         let kind = match path {
             OuterPath::Udp { .. } => demux::kind(datagram),
             OuterPath::Esp { .. } => demux::native_kind(datagram),
         };
-        match (kind, path) {
+        match (kind, *path) {
             (Kind::Esp(spi), _) => return Some(spi),
             (Kind::Ike, OuterPath::Udp { local, remote }) => {
                 if reports.has_room() {
@@ -246,14 +246,16 @@ impl Ingress {
         (message, offset): (u32, u32),
     ) -> Result<(), Drop> {
         let packet = bytes.get_mut(opened.inner.clone()).ok_or(Drop::MalformedOpened)?;
-        let inner = Inner::parse(packet).map_err(|_| Drop::MalformedOpened)?;
+        // By reference, as it is slow to move what was just written in small parts.
+        let parsed = Inner::parse(packet);
+        let inner = parsed.as_ref().map_err(|_| Drop::MalformedOpened)?;
         if inner.is_ipv6() != (opened.next_header == next_header::IPV6) {
             return Err(Drop::MalformedOpened);
         }
         // RFC 4303 section 2.7: what follows the inner packet's own length is traffic flow
         // confidentiality padding.
         let packet = packet.get_mut(..inner.total).ok_or(Drop::MalformedOpened)?;
-        if !run.row.admits(&inner) {
+        if !run.row.admits(inner) {
             return Err(Drop::InboundSelector);
         }
         match ecn::decapsulate(inner.tos, run.tos) {
@@ -262,19 +264,19 @@ impl Ingress {
             ecn::Decapsulated::Drop => return Err(Drop::EcnIllegal),
         }
         if let Some(limit) = run.tunnel.and_then(|tunnel| tunnel.mss.limit(tunnel.mtu, inner.is_ipv6())) {
-            mss::clamp(packet, &inner, limit, Checksum::Complete);
+            mss::clamp(packet, inner, limit, Checksum::Complete);
         }
         let start = offset + opened.inner.start as u32;
         let place = Place { message, start, end: start + inner.total as u32 };
-        self.coalescer.push(run.row.tunnel, packet, &inner, place);
+        self.coalescer.push(run.row.tunnel, packet, inner, place);
         Ok(())
     }
 }
 
 impl Run<'_> {
     /// Does a packet belong to this run?
-    fn takes(&self, spi: u32, path: OuterPath, tos: u8) -> bool {
-        self.row.sa.spi() == spi && self.path == path && self.tos == tos
+    fn takes(&self, spi: u32, path: &OuterPath, tos: u8) -> bool {
+        self.row.sa.spi() == spi && self.path == *path && self.tos == tos
     }
 }
 

@@ -2,7 +2,7 @@
 
 use lanes::Level;
 
-use crate::{Encr, Frame, Opener, Sealer, Suite};
+use crate::{Encr, Forged, Frame, Opener, Sealer, Suite};
 
 fn sealed(sealer: &Sealer, text: usize, esn_hi: Option<u32>) -> Vec<u8> {
     let len = 8 + sealer.suite().iv_len() + text + sealer.suite().icv_len();
@@ -38,5 +38,67 @@ fn wide_gcm_and_the_plain_one_understand_each_other_at_every_length() {
                 assert!(open(&wide.1, Some(change)).is_err(), "{suite} {text}, octet {change} changed");
             }
         }
+    }
+}
+
+/// A batch of `count` packets of many lengths.
+fn batch(sealer: &Sealer, count: usize, esn_hi: Option<u32>) -> Vec<Vec<u8>> {
+    let icv = sealer.suite().icv_len();
+    let mut packets: Vec<Vec<u8>> =
+        (0..count).map(|at| vec![at as u8; 8 + 8 + [1404, 0, 64, 3000, 7][at % 5] + at + icv]).collect();
+    let mut frames: Vec<_> =
+        packets.iter_mut().map(|bytes| Frame { bytes: bytes.as_mut_slice(), header: 8, esn_hi }).collect();
+    sealer.seal_batch(&mut frames, 77).unwrap();
+    packets
+}
+
+#[test]
+fn a_batch_is_sealed_and_opened_as_its_packets_are_one_by_one() {
+    let suite = Suite::new(Encr::from_keyword("aes256gcm16").unwrap(), None).unwrap();
+    let key: Vec<u8> = (1..).take(suite.encr_key_len()).collect();
+    let sealer = |level| Sealer::with_lanes(suite, &key, &[], [0; 16], level).unwrap();
+    let opener = |level| Opener::with_lanes(suite, &key, &[], level).unwrap();
+    for count in (0..=20).chain(63..=66).chain([130]) {
+        let esn_hi = (count % 2 == 0).then_some(9);
+        let mut packets = batch(&sealer(Level::best()), count, esn_hi);
+        assert_eq!(packets, batch(&sealer(None), count, esn_hi), "{count}");
+        packets.iter_mut().skip(2).step_by(5).for_each(|packet| packet[12] ^= 1);
+        packets.iter_mut().skip(3).step_by(7).for_each(|packet| packet.truncate(20));
+        let opened = |opener: Opener| {
+            let mut packets = packets.clone();
+            let mut frames: Vec<_> = packets
+                .iter_mut()
+                .map(|bytes| Frame { bytes: bytes.as_mut_slice(), header: 8, esn_hi })
+                .collect();
+            let mut outcomes = Vec::new();
+            opener.open_batch(&mut frames, |index, outcome| outcomes.push((index, outcome)));
+            let clear = |(index, outcome): (usize, Result<core::ops::Range<usize>, Forged>)| {
+                (index, outcome.map(|range| packets[index][range].to_vec()))
+            };
+            outcomes.into_iter().map(clear).collect::<Vec<_>>()
+        };
+        let outcomes = opened(opener(Level::best()));
+        assert_eq!(outcomes, opened(opener(None)), "{count}");
+        let bad = |index: &usize| index % 5 == 2 || index % 7 == 3;
+        assert!(outcomes.iter().all(|(index, outcome)| outcome.is_err() == bad(index)), "{count}");
+        assert!(outcomes.iter().map(|(index, _)| *index).eq(0..count), "{count}");
+    }
+}
+
+#[test]
+fn a_batch_with_a_misfit_is_not_touched() {
+    let suite = Suite::new(Encr::from_keyword("aes256gcm16").unwrap(), None).unwrap();
+    let key: Vec<u8> = (1..).take(suite.encr_key_len()).collect();
+    let sealer = Sealer::new(suite, &key, &[], [0; 16]).unwrap();
+    for misfit in [0, 3, 69] {
+        let mut packets = vec![vec![0x5a; 100]; 70];
+        packets[misfit].truncate(31);
+        let before = packets.clone();
+        let mut frames: Vec<_> = packets
+            .iter_mut()
+            .map(|bytes| Frame { bytes: bytes.as_mut_slice(), header: 8, esn_hi: None })
+            .collect();
+        assert!(sealer.seal_batch(&mut frames, 1).is_err());
+        assert!(packets == before, "{misfit}");
     }
 }

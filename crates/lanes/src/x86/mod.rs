@@ -7,4 +7,5 @@ pub(crate) mod kernel;
 mod sha1;
 mod sha2;
 pub(crate) mod sum;
+mod turn;
 mod vector;

@@ -11,7 +11,27 @@ static LEVEL: LazyLock<Option<Level>> = LazyLock::new(Level::best);
 /// as the high half of a word.
 #[must_use]
 pub fn sum(bytes: &[u8]) -> u16 {
-    lanes::sum(*LEVEL, bytes)
+    if bytes.len() <= HEADERS { few(bytes) } else { lanes::sum(*LEVEL, bytes) }
+}
+
+/// The same of a header of known length.
+#[inline]
+#[must_use]
+pub fn header<const N: usize>(bytes: &[u8; N]) -> u16 {
+    few(bytes)
+}
+
+/// Octets up to which wide registers are not worth their setting up: those of most headers.
+const HEADERS: usize = 64;
+
+#[inline]
+fn few(bytes: &[u8]) -> u16 {
+    let (words, rest) = bytes.as_chunks();
+    let mut last = [0; 4];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    // The sum does not depend on the order of octets (RFC 1071 section 2), so only the folded one is swapped.
+    let words = words.iter().chain([&last]).map(|word| u64::from(u32::from_ne_bytes(*word)));
+    u16::from_be(fold(words.sum()))
 }
 
 /// Copies `from` to `to`, which is as long, and sums it as [`sum`] does.
@@ -20,6 +40,7 @@ pub fn copy(from: &[u8], to: &mut [u8]) -> u16 {
 }
 
 /// Adds sums.
+#[inline]
 #[must_use]
 pub fn add(parts: &[u16]) -> u16 {
     fold(parts.iter().copied().map(u64::from).sum())
@@ -27,9 +48,17 @@ pub fn add(parts: &[u16]) -> u16 {
 
 /// The sum of the pseudo-header of TCP or UDP (RFC 9293 section 3.1, RFC 8200 section 8.1): `addresses` are
 /// both addresses as they stand in the header.
+#[inline]
 #[must_use]
 pub fn pseudo(addresses: &[u8], protocol: u8, length: usize) -> u16 {
-    fold(u64::from(sum(addresses)) + u64::from(protocol) + length as u64)
+    let addresses = if let Some(both) = addresses.as_array::<8>() {
+        header(both)
+    } else if let Some(both) = addresses.as_array::<32>() {
+        header(both)
+    } else {
+        sum(addresses)
+    };
+    fold(u64::from(addresses) + u64::from(protocol) + length as u64)
 }
 
 /// The checksum field after one word under it changed from `old` to `new` (RFC 1624, equation 3).
@@ -38,11 +67,13 @@ pub fn replace(field: u16, old: u16, new: u16) -> u16 {
     !add(&[!field, !old, new])
 }
 
-fn fold(mut total: u64) -> u16 {
-    while total > 0xffff {
-        total = (total & 0xffff) + (total >> 16);
-    }
-    total as u16
+#[inline]
+fn fold(total: u64) -> u16 {
+    // Carries go round until none is left: of 64 bits after four times.
+    let total = (total & 0xffff_ffff) + (total >> 32);
+    let total = (total & 0xffff_ffff) + (total >> 32);
+    let total = (total & 0xffff) + (total >> 16);
+    ((total & 0xffff) + (total >> 16)) as u16
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! needed.
 
 use crate::inner::{Fragment, Inner, TCP, UDP};
-use crate::octets::{get8, get16, get32, put8, put16, put32};
+use crate::octets::{get8, get16, get32, put16, put32};
 use crate::offload::checksum;
 use crate::offload::virtio::{Gso, Header};
 
@@ -32,6 +32,10 @@ pub struct Plan {
     headers: usize,
     payload: usize,
     size: usize,
+    /// The sums of what is the same in every packet's headers: of the IPv4 header, and of the pseudo-header with the
+    /// transport header.
+    network_sum: u16,
+    transport_sum: u16,
 }
 
 impl Plan {
@@ -56,7 +60,9 @@ impl Plan {
         let headers = inner.transport + transport_len;
         let payload = inner.total.checked_sub(headers).ok_or(Unsplittable)?;
         let size = usize::from(header.gso_size);
-        Ok(Self { kind, ipv6: inner.is_ipv6(), transport: inner.transport, headers, payload, size })
+        let (network_sum, transport_sum) = unchanging(packet, kind, inner, headers)?;
+        let (ipv6, transport) = (inner.is_ipv6(), inner.transport);
+        Ok(Self { kind, ipv6, transport, headers, payload, size, network_sum, transport_sum })
     }
 
     /// How many packets there will be: one at least.
@@ -102,69 +108,90 @@ impl Plan {
         let Some((to_headers, to_payload)) = out.split_at_mut_checked(self.headers) else { return };
         to_headers.copy_from_slice(headers);
         let payload = checksum::copy(payload, to_payload);
-        self.fix_network(out, index);
-        match self.kind {
-            Kind::Tcp => self.fix_tcp(out, index),
-            Kind::Udp => put16(out, self.transport + 4, (out.len() - self.transport) as u16),
-        }
-        self.fix_checksum(out, payload);
+        let total = self.headers + to_payload.len();
+        self.fix_network(headers, to_headers, total, index);
+        self.fix_transport(headers, to_headers, total - self.transport, index, payload);
     }
 
-    fn fix_network(&self, out: &mut [u8], index: usize) {
+    /// Fields are read where they come from: what was just written would have to be waited for.
+    fn fix_network(&self, from: &[u8], to: &mut [u8], total: usize, index: usize) {
         if self.ipv6 {
-            put16(out, 4, (out.len() - 40) as u16);
+            put16(to, 4, (total - 40) as u16);
             return;
         }
-        put16(out, 2, out.len() as u16);
-        let id = get16(out, 4).unwrap_or(0);
-        put16(out, 4, id.wrapping_add(index as u16));
-        write_ipv4_checksum(out, self.transport);
-    }
-
-    fn fix_tcp(&self, out: &mut [u8], index: usize) {
-        let offset = index * self.size;
-        let sequence = get32(out, self.transport + 4).unwrap_or(0);
-        put32(out, self.transport + 4, sequence.wrapping_add(offset as u32));
-        let mut flags = get8(out, self.transport + 13).unwrap_or(0);
-        if index + 1 < self.count() {
-            flags &= !(FIN | PSH);
-        }
-        // RFC 3168 section 6.1.2: CWR is sent once, on the first new data packet.
-        if index > 0 {
-            flags &= !CWR;
-        }
-        if flags & URG != 0 {
-            // RFC 9293 section 3.1: the urgent pointer counts from this segment's sequence number.
-            let pointer = usize::from(get16(out, self.transport + 18).unwrap_or(0));
-            let rest = pointer.saturating_sub(offset);
-            if rest == 0 && index > 0 {
-                flags &= !URG;
-            }
-            put16(out, self.transport + 18, rest as u16);
-        }
-        put8(out, self.transport + 13, flags);
+        let id = get16(from, 4).unwrap_or(0).wrapping_add(index as u16);
+        put16(to, 2, total as u16);
+        put16(to, 4, id);
+        put16(to, 10, !checksum::add(&[self.network_sum, total as u16, id]));
     }
 
     /// `payload` is its sum: headers have an even length, so it counts as it stands.
-    fn fix_checksum(&self, out: &mut [u8], payload: u16) {
-        let (protocol, field) = match self.kind {
-            Kind::Tcp => (TCP, self.transport + 16),
-            Kind::Udp => (UDP, self.transport + 6),
+    fn fix_transport(&self, from: &[u8], to: &mut [u8], length: usize, index: usize, payload: u16) {
+        // At most what the IP header's field holds.
+        let length = length as u16;
+        let (field, changed) = match self.kind {
+            Kind::Tcp => (self.transport + 16, self.fix_tcp(from, to, index)),
+            Kind::Udp => {
+                put16(to, self.transport + 4, length);
+                (self.transport + 6, length)
+            }
         };
-        put16(out, field, 0);
-        let length = out.len() - self.transport;
-        let (Some(addresses), Some(header)) =
-            (addresses(out, self.ipv6), out.get(self.transport..self.headers))
-        else {
-            return;
-        };
-        let pseudo = checksum::pseudo(addresses, protocol, length);
-        let sum = checksum::add(&[pseudo, checksum::sum(header), payload]);
+        let sum = checksum::add(&[self.transport_sum, length, changed, payload]);
         // RFC 768: a computed zero is sent as all ones.
         let value = if !sum == 0 && self.kind == Kind::Udp { 0xffff } else { !sum };
-        put16(out, field, value);
+        put16(to, field, value);
+    }
+
+    /// Gives the sum of what it writes.
+    fn fix_tcp(&self, from: &[u8], to: &mut [u8], index: usize) -> u16 {
+        let offset = index * self.size;
+        let sequence = get32(from, self.transport + 4).unwrap_or(0).wrapping_add(offset as u32);
+        put32(to, self.transport + 4, sequence);
+        let mut flags = get16(from, self.transport + 12).unwrap_or(0);
+        if index + 1 < self.count() {
+            flags &= !u16::from(FIN | PSH);
+        }
+        // RFC 3168 section 6.1.2: CWR is sent once, on the first new data packet.
+        if index > 0 {
+            flags &= !u16::from(CWR);
+        }
+        let mut urgent = get16(from, self.transport + 18).unwrap_or(0);
+        if flags & u16::from(URG) != 0 {
+            // RFC 9293 section 3.1: the urgent pointer counts from this segment's sequence number.
+            urgent = usize::from(urgent).saturating_sub(offset) as u16;
+            if urgent == 0 && index > 0 {
+                flags &= !u16::from(URG);
+            }
+            put16(to, self.transport + 18, urgent);
+        }
+        put16(to, self.transport + 12, flags);
+        checksum::add(&[(sequence >> 16) as u16, sequence as u16, flags, urgent])
     }
 }
+
+/// The sums of what every packet's headers have alike, without what [`Plan::write`] writes into them.
+fn unchanging(packet: &[u8], kind: Kind, inner: &Inner, headers: usize) -> Result<(u16, u16), Unsplittable> {
+    let mut room = [0; HEADER_ROOM];
+    let copy = room.get_mut(..headers).ok_or(Unsplittable)?;
+    copy.copy_from_slice(packet.get(..headers).ok_or(Unsplittable)?);
+    let (fields, protocol): (&[usize], _) = match kind {
+        Kind::Tcp => (&[4, 6, 12, 16, 18], TCP),
+        Kind::Udp => (&[4, 6], UDP),
+    };
+    for field in fields {
+        put16(copy, inner.transport + field, 0);
+    }
+    if !inner.is_ipv6() {
+        [2, 4, 10].iter().for_each(|field| put16(copy, *field, 0));
+    }
+    let (network, transport) = copy.split_at_checked(inner.transport).ok_or(Unsplittable)?;
+    let addresses = addresses(network, inner.is_ipv6()).ok_or(Unsplittable)?;
+    let pseudo = checksum::pseudo(addresses, protocol, 0);
+    Ok((checksum::sum(network), checksum::add(&[pseudo, checksum::sum(transport)])))
+}
+
+/// Octets of an IPv4 or IPv6 header without extensions and a TCP header, both with all options.
+const HEADER_ROOM: usize = 120;
 
 /// Does the checksum a header asks for lie within the packet's transport part?
 pub(crate) fn checksum_fits(inner: &Inner, header: &Header) -> bool {

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::support::*;
 use super::worker::*;
-use crate::inner::Inner;
-use crate::offload::split::Plan;
+use crate::inner::{Inner, TCP};
+use crate::offload::checksum;
+use crate::offload::split::{Plan, transport_sum};
 use crate::offload::virtio::Header;
 use crate::{Drop, Handled};
 
@@ -76,6 +77,24 @@ fn a_computed_udp_checksum_of_zero_is_sent_as_all_ones() {
     let mut worker = Worker::gcm(NONE);
     assert_eq!(packets_of(&worker.carry(&[spec.unfinished_frame()])), std::slice::from_ref(&packet));
     assert_eq!(cut(&spec.frame()), Some(vec![packet]));
+}
+
+#[test]
+fn options_of_the_ip_header_count_in_the_checksum_of_every_packet() {
+    let spec = Spec { payload: payload(5000), size: 1300, ..Spec::default() };
+    let mut frame = spec.frame();
+    let options = [7, 7, 4, 1, 2, 3, 4, 1];
+    frame.splice(10 + 20..10 + 20, options);
+    frame[10] = 0x47;
+    let total = (frame.len() - 10) as u16;
+    frame[12..14].copy_from_slice(&total.to_be_bytes());
+    let packets = cut(&frame).unwrap();
+    assert_eq!(packets.len(), 4);
+    for packet in packets {
+        assert_eq!(packet[20..28], options);
+        assert_eq!(checksum::sum(&packet[..28]), 0xffff);
+        assert_eq!(transport_sum(&packet, false, 28, TCP), 0xffff);
+    }
 }
 
 #[test]

@@ -71,9 +71,11 @@ impl Candidate {
         let payload = inner.total.checked_sub(headers)?;
         let sound = payload > 0
             && transport_sum(packet, inner.is_ipv6(), inner.transport, inner.protocol) == 0xffff
-            && (inner.is_ipv6() || checksum::sum(packet.get(..20)?) == 0xffff);
-        let transport = inner.transport;
-        sound.then_some(Self { kind, ipv6: inner.is_ipv6(), transport, headers, payload, push })
+            && (inner.is_ipv6() || checksum::header(packet.first_chunk::<20>()?) == 0xffff);
+        if !sound {
+            return None;
+        }
+        Some(Self { kind, ipv6: inner.is_ipv6(), transport: inner.transport, headers, payload, push })
     }
 
     /// Where its payload lies.

@@ -97,12 +97,12 @@ impl Coalescer {
 
     /// Adds a packet, which lies at `place`, to be written to the device of `tunnel`.
     pub fn push(&mut self, tunnel: TunnelId, packet: &[u8], inner: &Inner, place: Place) {
-        match Candidate::new(packet, inner, self.joining) {
+        match &Candidate::new(packet, inner, self.joining) {
             None => {
                 self.end_related(tunnel, packet, inner);
                 self.write_alone(tunnel, place);
             }
-            Some(candidate) => self.join(tunnel, packet, &candidate, place),
+            Some(candidate) => self.join(tunnel, packet, candidate, place),
         }
     }
 
