@@ -145,9 +145,10 @@ def counted(lab, step):
     step("another version, no common suite, noise and strangers")
     page = causeway.show("ike")
     room = page["half_open_per_address"]
-    grown("half-open-refused", 4, lambda: half_open(peer, raw, [AZURE.outer] * (room + 4)))
+    expect(page["half_open_max"] > 256 + room, f"no room for a configured peer beside the common one: {page['half_open_max']}")
+    grown("cookie-sent", 4, lambda: half_open(peer, raw, [AZURE.outer] * (room + 4)))
     expect(causeway.show("ike")["half_open"] == room, f"{causeway.show('ike')['half_open']} are half-open, of one address at most {room}")
-    step(f"{room} half-open of one address, the others refused")
+    step(f"{room} half-open of one address, the others asked for a cookie that a forger never hears")
     causeway.reload(merge(causeway.tree, ANYONE))
     some = page["cookie_from"]
     grown("cookie-sent", 5, lambda: half_open(peer, raw, [f"198.18.0.{n + 1}" for n in range(some + 5)]))
@@ -155,6 +156,8 @@ def counted(lab, step):
     grown("cookie-sent", 1, lambda: refused(other.init(), p.COOKIE))
     grown("cookie-wrong", 1, lambda: refused(other.init(first=[p.notify(p.COOKIE, bytes(20))]), p.COOKIE))
     step(f"cookies from {some} half-open on, and a wrong one is answered with another")
+    grown("half-open-refused", 4, lambda: crowd(other, room + 6))
+    step("a stranger that hears its cookies has one more for the tunnel that takes anybody, and no others")
     grown("retransmitted", 1, lambda: causeway.client("up", "azure"))
     now, text = causeway.ike_counters(), causeway.client("show", "ike").out
     expect(all(now[name] >= start[name] for name in start), f"counters fell: {start} {now}")
@@ -182,6 +185,16 @@ def half_open(peer, raw, sources):
 
 
 half_open.spi = 0
+
+
+def crowd(peer, count):
+    """So many requests of one that hears the cookie it is asked for, each with an SPI of its own."""
+    for number in range(count):
+        peer.spi_i = struct.pack("!QI", number + 1, 7)[-8:]
+        request = [p.ike_suite(p.CURVE25519), (p.KE, False, struct.pack("!HH", p.CURVE25519, 0) + peer.public), (p.NONCE, False, peer.nonce)]
+        peer.sock.send(peer.pack(p.INIT, 0, request))
+        asked = peer.receive(lambda m: m.raw[:8] == peer.spi_i and p.COOKIE in p.notifies(m.payloads))
+        peer.sock.send(peer.pack(p.INIT, 0, [p.notify(p.COOKIE, p.notifies(asked.payloads)[p.COOKIE]), *request]))
 
 
 def initiator_of(stand):

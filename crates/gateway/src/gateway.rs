@@ -22,6 +22,7 @@ use crate::roster::Roster;
 use crate::stop::Stopping;
 use crate::strangers::Strangers;
 use crate::tunnels::Tunnel;
+use crate::tunnels::list::Tunnels;
 use crate::underlay::Underlay;
 use crate::uplinks::Sources;
 
@@ -40,7 +41,7 @@ pub struct Gateway {
     pub(crate) rng: Generator,
     pub(crate) ike: ike::Engine,
     pub(crate) speaker: bgp::Speaker,
-    pub(crate) tunnels: BTreeMap<TunnelId, Tunnel>,
+    pub(crate) tunnels: Tunnels,
     pub(crate) neighbors: Roster,
     /// The outer addresses of every tunnel.
     pub(crate) peers: Peers,
@@ -63,6 +64,12 @@ pub struct Gateway {
     /// What the table says of outer addresses.
     pub(crate) outer: Arc<OuterAddresses>,
     pub(crate) table_dirty: bool,
+    /// The SPIs of each tunnel's rows in `table`.
+    pub(crate) rows: BTreeMap<TunnelId, Vec<u32>>,
+    /// Dials that found nothing to wait for.
+    pub(crate) vain: BTreeSet<TunnelId>,
+    /// The tunnel devices there were when the underlay was last looked at.
+    seen_devices: Arc<BTreeSet<u32>>,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) facts: Facts,
     pub(crate) next_tunnel: u32,
@@ -98,7 +105,7 @@ impl Gateway {
             ike,
             speaker,
             rng,
-            tunnels: BTreeMap::new(),
+            tunnels: Tunnels::default(),
             neighbors: Roster::default(),
             peers: Peers::default(),
             devices: Arc::default(),
@@ -113,6 +120,9 @@ impl Gateway {
             arrivals: Arrivals::default(),
             outer: Arc::default(),
             table_dirty: true,
+            rows: BTreeMap::new(),
+            vain: BTreeSet::new(),
+            seen_devices: Arc::default(),
             effects: VecDeque::new(),
             facts: Facts::default(),
             next_tunnel: 1,
@@ -195,15 +205,8 @@ impl Gateway {
         consider(self.fib.next_retry());
         consider(self.stopping.as_ref().map(|stopping| stopping.until));
         consider(self.tunnels.values().any(Tunnel::carries).then_some(self.next_liveness));
-        for tunnel in self.tunnels.values() {
-            consider(tunnel.children.next_expiry());
-            consider(tunnel.path_mtu.map(|(_, until)| until));
-            consider(match tunnel.dial {
-                // Nobody dials while stopping.
-                crate::tunnels::dial::Dial::BackOff { until, .. } if self.stopping.is_none() => Some(until),
-                _ => None,
-            });
-        }
+        // Nobody dials while stopping.
+        consider(self.tunnels.next_deadline(self.stopping.is_none()));
         Some(earliest)
     }
 
@@ -242,10 +245,14 @@ impl Gateway {
         if self.speaker.poll_timeout().is_some_and(|at| at <= now) {
             self.speaker.handle_timeout(now);
         }
-        for tunnel in self.tunnels.values_mut() {
-            self.table_dirty |= tunnel.children.expire(now);
+        let ending = self.tunnels.ending(now);
+        for id in &ending {
+            if self.tunnels.get_mut(id).is_some_and(|tunnel| tunnel.children.expire(now)) {
+                self.table_dirty = true;
+                self.size_interface(*id);
+            }
         }
-        self.expire_path_mtus(now);
+        self.expire_path_mtus(&ending, now);
         if self.stopping.is_none() {
             self.dial_due(now);
         }
@@ -306,8 +313,12 @@ impl Gateway {
     /// The kernel was read: pins follow the underlay, and what it holds of ours is compared.
     fn kernel_read(&mut self, view: KernelView, now: Instant) {
         let changed = self.underlay != view.underlay;
-        self.underlay = view.underlay;
-        if changed {
+        let old = std::mem::replace(&mut self.underlay, view.underlay);
+        // A tunnel device that got its MTU, say: of a thousand of them that is no reason to look at every tunnel.
+        let same_outside =
+            self.seen_devices == self.devices && old.same_outside(&self.underlay, &self.devices);
+        if changed && !same_outside {
+            self.seen_devices = Arc::clone(&self.devices);
             self.note_uplinks();
             for id in self.tunnel_ids() {
                 self.set_connection(id, now);
@@ -319,6 +330,8 @@ impl Gateway {
             self.set_guard(now);
             self.set_origins(now);
             self.dial_without_path(now);
+        } else if changed {
+            self.fib.retry_at_once(now);
         }
         self.tell_next_hops(now);
         self.find_lost_devices(now);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::tunnel::TunnelId;
 use config::{Host, SecretError};
@@ -13,6 +13,7 @@ use inet::Prefix;
 use crate::fib::Origin;
 use crate::gateway::Gateway;
 use crate::looks;
+use crate::tunnels::dial::Dial;
 use crate::underlay::{Address, Link, Underlay, UnderlayRoute};
 use crate::{Effect, Hop, Input, KernelView};
 
@@ -108,7 +109,7 @@ fn led(gateway: &Gateway, origin: Origin, to: &str) -> Option<(String, Hop)> {
 fn a_change_of_one_tunnel_looks_at_no_other() {
     let seen = [10, 1000].map(|tunnels| {
         let mut gateway = gateway(tunnels);
-        let peer = looks::of(|| gateway.want_peer_routes_of(TunnelId(3)));
+        let peer = looks::of(|| _ = gateway.want_peer_routes_of(TunnelId(3)));
         let neighbor = looks::of(|| gateway.want_static_routes(TunnelId(3)));
         let carries = looks::of(|| gateway.choose_neighbor_route(bgp::NeighborId(3)));
         (peer, neighbor, carries)
@@ -116,7 +117,7 @@ fn a_change_of_one_tunnel_looks_at_no_other() {
     assert_eq!(seen, [(1, 1, 0); 2]);
     // Those of the last two share their addresses, and are looked at together.
     let mut gateway = gateway(1000);
-    assert_eq!(looks::of(|| gateway.want_peer_routes_of(TunnelId(1000))), 2);
+    assert_eq!(looks::of(|| _ = gateway.want_peer_routes_of(TunnelId(1000))), 2);
     assert_eq!(looks::of(|| gateway.choose_neighbor_route(bgp::NeighborId(1000))), 2);
     assert_eq!(looks::of(|| gateway.want_peer_routes()), 1000, "a change of the underlay concerns all");
 }
@@ -138,6 +139,43 @@ fn what_the_change_of_one_leaves_is_what_looking_at_all_would_leave() {
     gateway.want_peer_routes();
     let after: Vec<_> = gateway.fib.wishes(Origin::Peer).map(|(key, wish)| (*key, wish.clone())).collect();
     assert_eq!(before, after);
+}
+
+#[test]
+fn a_tunnel_that_changes_is_published_alone_and_beside_all_others() {
+    #[expect(clippy::disallowed_methods, reason = "a test's clock must begin somewhere")]
+    let now = Instant::now();
+    let mut gateway = gateway(1000);
+    gateway.table_dirty = true;
+    gateway.publish();
+    assert_eq!(gateway.table().sizes(), (1000, 0));
+    gateway.tunnels.get_mut(&TunnelId(3)).unwrap().mtu = 1300;
+    gateway.table_dirty = true;
+    assert_eq!(looks::of(|| gateway.publish()), 1);
+    assert_eq!(gateway.table().tunnel(TunnelId(3)).unwrap().mtu, 1300);
+    assert_eq!(gateway.table().sizes(), (1000, 0));
+    gateway.remove_tunnel(TunnelId(7), now);
+    gateway.publish();
+    assert!(gateway.table().tunnel(TunnelId(7)).is_none());
+    assert_eq!(gateway.table().sizes(), (999, 0));
+}
+
+#[test]
+fn of_a_thousand_that_wait_to_dial_again_each_does_when_its_time_comes() {
+    #[expect(clippy::disallowed_methods, reason = "a test's clock must begin somewhere")]
+    let now = Instant::now();
+    let mut gateway = gateway(1000);
+    let at = |n: u32| now + Duration::from_millis(u64::from(1 + n % 10));
+    for tunnel in gateway.tunnels.values_mut() {
+        tunnel.dial = Dial::BackOff { until: at(tunnel.id.0), attempt: 1 };
+    }
+    gateway.handle(Input::Time, now);
+    for turn in 0..10 {
+        assert_eq!(gateway.poll_timeout(), Some(at(turn)));
+        gateway.handle(Input::Time, at(turn));
+        let waiting = gateway.tunnels.values().filter(|tunnel| matches!(tunnel.dial, Dial::BackOff { .. }));
+        assert_eq!(waiting.count(), 900 - 100 * turn as usize);
+    }
 }
 
 #[test]

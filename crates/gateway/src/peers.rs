@@ -118,13 +118,14 @@ impl Gateway {
         self.name_outer();
     }
 
-    /// The same after a change of one tunnel: its peer's addresses and ours.
-    pub(crate) fn want_peer_routes_of(&mut self, id: TunnelId) {
+    /// The same after a change of one tunnel: its peer's addresses and ours. Did any of these change?
+    pub(crate) fn want_peer_routes_of(&mut self, id: TunnelId) -> bool {
         let (concerned, changed) = self.note_outer(id);
         self.place_peers(concerned);
         if changed {
             self.name_outer();
         }
+        changed
     }
 
     /// Notes a tunnel's outer addresses: the peers' that it concerns, before or now, and whether any changed.

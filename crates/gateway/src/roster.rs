@@ -59,6 +59,11 @@ impl Roster {
         self.with(self.by_tunnel.get(&tunnel))
     }
 
+    /// The tunnels that any live in.
+    pub(crate) fn tunnels(&self) -> impl Iterator<Item = TunnelId> {
+        self.by_tunnel.keys().copied()
+    }
+
     fn with<'a>(
         &'a self,
         ids: Option<&'a BTreeSet<NeighborId>>,

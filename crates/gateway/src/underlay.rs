@@ -168,6 +168,22 @@ impl Underlay {
             && !self.unread.iter().any(|prefix| prefix.contains(address))
     }
 
+    /// Is all the same but for what these links are like and the routes by them?
+    #[must_use]
+    pub fn same_outside(&self, other: &Self, tunnels: &BTreeSet<u32>) -> bool {
+        let links = |of: &Self| -> Vec<(u32, Link)> {
+            let outside = of.links.iter().filter(|(ifindex, _)| !tunnels.contains(ifindex));
+            outside.map(|(ifindex, link)| (*ifindex, link.clone())).collect()
+        };
+        let routes = |of: &Self| -> Vec<UnderlayRoute> {
+            of.routes.iter().filter(|route| !tunnels.contains(&route.ifindex)).copied().collect()
+        };
+        self.addresses == other.addresses
+            && self.unread == other.unread
+            && links(self) == links(other)
+            && routes(self) == routes(other)
+    }
+
     /// Is it an address of this host?
     #[must_use]
     pub fn is_local(&self, address: IpAddr) -> bool {
@@ -318,6 +334,22 @@ mod tests {
         assert_eq!(reached(&underlay), ["10.0.0.0/8".parse().unwrap()], "not what only a tunnel leads to");
         underlay.links.get_mut(&WAN).unwrap().up = false;
         assert_eq!(reached(&underlay), []);
+    }
+
+    #[test]
+    fn what_changes_of_a_tunnel_alone_leaves_the_outside_the_same() {
+        let route = |ifindex| route("10.0.0.0/8", None, ifindex, 0);
+        let (tunnels, before) = ([TUN].into(), underlay(vec![route(WAN), route(TUN)]));
+        let mut after = before.clone();
+        after.links.get_mut(&TUN).unwrap().mtu = 1300;
+        after.routes.pop();
+        assert!(before != after && before.same_outside(&after, &tunnels));
+        assert!(!before.same_outside(&after, &BTreeSet::new()), "it may be no tunnel of ours");
+        after.addresses.push(Address { ifindex: TUN, ..after.addresses[0] });
+        assert!(!before.same_outside(&after, &tunnels), "an address is the host's, wherever it is");
+        after.addresses.pop();
+        after.links.get_mut(&WAN).unwrap().up = false;
+        assert!(!before.same_outside(&after, &tunnels));
     }
 
     #[test]

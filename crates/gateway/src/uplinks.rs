@@ -25,9 +25,10 @@ const TABLES: u32 = 1_790_000_000;
 pub type Sources = BTreeMap<IpAddr, u32>;
 
 /// Where the packets of one tunnel to one peer's address go.
-struct Way {
+#[derive(Clone, Copy)]
+struct Way<'a> {
     /// The tunnel's name.
-    from: String,
+    from: &'a str,
     /// The address they leave from and its link, where the file names that address.
     uplink: Option<(IpAddr, u32)>,
     /// `None`: the kernel knows better.
@@ -45,14 +46,24 @@ impl Gateway {
     /// The host routes to an address, for every tunnel whose peer may be there.
     pub(crate) fn peer_routes(&self, remote: IpAddr, tunnels: &BTreeSet<u32>) -> PeerRoutes {
         let there = self.peers.tunnels_at(remote).filter_map(|id| self.tunnels.get(&id));
-        let ways: Vec<Way> = there.map(|tunnel| self.way(tunnel, remote, tunnels)).collect();
+        let mut known: Vec<(&Tunnel, Way<'_>)> = Vec::new();
+        let ways: Vec<Way<'_>> = there
+            .map(|tunnel| {
+                looks::count();
+                let like = known.iter().find(|(other, _)| leave_alike(other, tunnel)).map(|(_, way)| *way);
+                let way = like.unwrap_or_else(|| self.way(tunnel, remote, tunnels));
+                if like.is_none() && known.len() < KINDS {
+                    known.push((tunnel, way));
+                }
+                Way { from: &tunnel.plan.name, ..way }
+            })
+            .collect();
         let mut found = PeerRoutes::default();
         found.add(remote, &ways);
         found
     }
 
-    fn way(&self, tunnel: &Tunnel, remote: IpAddr, tunnels: &BTreeSet<u32>) -> Way {
-        looks::count();
+    fn way<'a>(&self, tunnel: &'a Tunnel, remote: IpAddr, tunnels: &BTreeSet<u32>) -> Way<'a> {
         let local = self.leaves_from(tunnel, remote);
         let path = self.path_of(tunnel, remote, local, tunnels);
         let hop = match path {
@@ -64,7 +75,7 @@ impl Gateway {
             let link = path.map(|path| path.ifindex).or_else(|| self.underlay.link_of(local, tunnels))?;
             Some((local, link))
         });
-        Way { from: tunnel.plan.name.to_string(), uplink, hop }
+        Way { from: &tunnel.plan.name, uplink, hop }
     }
 
     /// The way from `local` to a peer's address. One that the file names leaves by its own link or not at all.
@@ -118,7 +129,7 @@ impl Gateway {
     /// The address a tunnel's packets to `remote` leave from, as far as that is certain: the one in use, the one it is
     /// tried from, or the first of the file that this host has.
     fn leaves_from(&self, tunnel: &Tunnel, remote: IpAddr) -> Option<IpAddr> {
-        let in_use = tunnel.local.filter(|_| matches!(tunnel.dial, Dial::Up | Dial::Dialing { .. }));
+        let in_use = local_in_use(tunnel);
         let fits = |local: &IpAddr| local.is_ipv4() == remote.is_ipv4() && self.underlay.is_local(*local);
         in_use.filter(fits).or_else(|| self.locals(&tunnel.plan.local).into_iter().find(fits))
     }
@@ -145,26 +156,39 @@ impl Gateway {
     }
 }
 
+/// Kinds of tunnels to one address that are looked up once for all of a kind.
+const KINDS: usize = 8;
+
+/// The address of ours that it is up or dialling from.
+fn local_in_use(tunnel: &Tunnel) -> Option<IpAddr> {
+    tunnel.local.filter(|_| matches!(tunnel.dial, Dial::Up | Dial::Dialing { .. }))
+}
+
+/// Do the packets of both go the same way to an address they share?
+fn leave_alike(a: &Tunnel, b: &Tunnel) -> bool {
+    local_in_use(a) == local_in_use(b) && a.plan.local == b.plan.local
+}
+
 impl PeerRoutes {
     /// The ways to one address. In `main` stands the first that leads anywhere, of those that no rule could serve if there
     /// is one.
-    fn add(&mut self, remote: IpAddr, ways: &[Way]) {
+    fn add(&mut self, remote: IpAddr, ways: &[Way<'_>]) {
         let prefix = Prefix::host(remote);
-        let leads = |way: &&Way| matches!(way.hop, Some(Hop::Device { .. }));
+        let leads = |way: &&Way<'_>| matches!(way.hop, Some(Hop::Device { .. }));
         let unnamed = ways.iter().find(|way| leads(way) && way.uplink.is_none());
         let Some(first) = unnamed.or_else(|| ways.iter().find(leads)).or_else(|| ways.first()) else {
             return;
         };
         let Some(hop) = first.hop else { return };
         let key = Key { table: Routes::MAIN, prefix };
-        self.wishes.push((key, Wish::new(hop, first.from.clone())));
+        self.wishes.push((key, Wish::new(hop, first.from.to_owned())));
         if ways.iter().all(|way| way.hop == first.hop) {
             return;
         }
         for way in ways {
             if let (Some((local, link)), Some(hop)) = (way.uplink, way.hop) {
                 let table = TABLES.saturating_add(link);
-                self.wishes.push((Key { table, prefix }, Wish::new(hop, way.from.clone())));
+                self.wishes.push((Key { table, prefix }, Wish::new(hop, way.from.to_owned())));
                 self.sources.insert(local, table);
             }
         }
@@ -183,12 +207,12 @@ mod tests {
         Hop::Device { ifindex, gateway: None, source: None }
     }
 
-    fn way(local: &str, link: u32, hop: Hop) -> Way {
-        Way { from: local.to_owned(), uplink: local.parse().ok().map(|local| (local, link)), hop: Some(hop) }
+    fn way(local: &str, link: u32, hop: Hop) -> Way<'_> {
+        Way { from: local, uplink: local.parse().ok().map(|local| (local, link)), hop: Some(hop) }
     }
 
     /// (table, hop) of the routes, and the rules.
-    fn routes(ways: &[Way]) -> (Vec<(u32, Hop)>, Sources) {
+    fn routes(ways: &[Way<'_>]) -> (Vec<(u32, Hop)>, Sources) {
         let mut found = PeerRoutes { wishes: Vec::new(), sources: Sources::new() };
         found.add(PEER.parse().unwrap(), ways);
         (found.wishes.iter().map(|(key, wish)| (key.table, wish.hop)).collect(), found.sources)

@@ -221,12 +221,17 @@ impl Path {
 /// Bounds of the whole engine: each exists because someone unauthenticated could otherwise spend our memory or time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Half-open IKE SAs as responder, all peers together.
+    /// Half-open IKE SAs as responder in the room that all share. Each connection whose peer may be anywhere adds one, and
+    /// the addresses that connections name have rooms of their own beside it, see [`Engine`](crate::Engine)'s
+    /// `half_open_bound`.
     pub half_open: usize,
-    /// Half-open IKE SAs as responder, per remote address.
+    /// Half-open IKE SAs as responder that one remote address may have without a cookie. One that brings a cookie may have
+    /// more, by the number of connections that take it, and so many besides.
     pub half_open_per_address: usize,
     /// From this many half-open on, IKE_SA_INIT must bring a cookie (RFC 7296 section 2.6). Zero: always.
     pub cookie_from: usize,
+    /// Cookies demanded per second: so many of addresses that connections name, and so many of all others.
+    pub cookies_per_second: u32,
     /// How long a half-open IKE SA may wait for its IKE_AUTH.
     pub half_open_timeout: Duration,
     /// CHILD SAs of one IKE SA at a time, those being replaced included; and two more for each further one of
@@ -246,6 +251,7 @@ impl Default for Limits {
             half_open: 256,
             half_open_per_address: 8,
             cookie_from: 30,
+            cookies_per_second: 1000,
             half_open_timeout: Duration::from_secs(30),
             children: 16,
             notes_per_second: 5,

@@ -40,6 +40,24 @@ impl CookieJar {
         cookie(self.version, &self.current, nonce, remote, spi_i)
     }
 
+    /// The cookies that this sender may have been given of late: none where none were.
+    pub(crate) fn given(
+        &self,
+        nonce: &[u8],
+        remote: SocketAddr,
+        spi_i: IkeSpi,
+        now: Instant,
+    ) -> Vec<Vec<u8>> {
+        // Without need no new secret is made, so the last one may be old.
+        let lately = |since: Instant| now.saturating_duration_since(since) < 2 * LIFE;
+        if !self.since.is_some_and(lately) {
+            return Vec::new();
+        }
+        let before = self.previous.as_ref().map(|secret| (self.version.wrapping_sub(1), secret));
+        let secrets = [(self.version, &self.current)].into_iter().chain(before);
+        secrets.map(|(version, secret)| cookie(version, secret, nonce, remote, spi_i)).collect()
+    }
+
     /// Is this one of ours, for this sender?
     pub(crate) fn check(&self, got: &[u8], nonce: &[u8], remote: SocketAddr, spi_i: IkeSpi) -> bool {
         let Some(version) = got.first() else { return false };
@@ -58,12 +76,24 @@ impl CookieJar {
 /// one it takes for answered), and both are its own octets.
 pub(crate) struct Forms(Vec<Vec<u8>>);
 
-/// Forms kept of one request: without a cookie, and with each of two.
-const MAX_FORMS: usize = 3;
+/// Octets of a notify payload without SPI, before its data (RFC 7296 section 3.10).
+const NOTIFY_LEN: usize = 8;
+
+/// Forms kept of one request: without a cookie, and with each of three.
+const MAX_FORMS: usize = 4;
 
 impl Forms {
     pub(crate) fn new(first: Vec<u8>) -> Self {
         Self(vec![first])
+    }
+
+    /// It may come with this cookie in front, or have come and been lost.
+    pub(crate) fn may_bring(&mut self, cookie: &[u8]) {
+        let with =
+            self.0.first().map(|form| without_cookie(form)).and_then(|form| with_cookie(&form, cookie));
+        if let Some(form) = with.filter(|form| !self.0.contains(form) && self.0.len() < MAX_FORMS) {
+            self.0.push(form);
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
@@ -103,6 +133,19 @@ fn strip(request: &[u8]) -> Option<Vec<u8>> {
     *bare.get_mut(16)? = next;
     bare.get_mut(24..HEADER_LEN)?.copy_from_slice(&length.to_be_bytes());
     Some(bare)
+}
+
+/// The reverse.
+fn with_cookie(bare: &[u8], cookie: &[u8]) -> Option<Vec<u8>> {
+    let (header, rest) = bare.split_first_chunk::<HEADER_LEN>()?;
+    let notify = u16::try_from(NOTIFY_LEN + cookie.len()).ok()?;
+    let length = u32::try_from(bare.len() + usize::from(notify)).ok()?;
+    let mut header = *header;
+    let next = std::mem::replace(header.get_mut(16)?, PayloadType::NOTIFY.0);
+    header.get_mut(24..)?.copy_from_slice(&length.to_be_bytes());
+    let ([high, low], [kind_high, kind_low]) = (notify.to_be_bytes(), NotifyType::COOKIE.0.to_be_bytes());
+    let front = [next, 0, high, low, 0, 0, kind_high, kind_low];
+    Some([&header[..], &front, cookie, rest].concat())
 }
 
 fn cookie(version: u8, secret: &Secret, nonce: &[u8], remote: SocketAddr, spi_i: IkeSpi) -> Vec<u8> {
@@ -150,13 +193,17 @@ mod tests {
         let plain = request(None, 7);
         assert_eq!(strip(&request(Some(1), 7)).as_deref(), Some(plain.as_slice()));
         assert_eq!(strip(&plain), None);
+        assert_eq!(with_cookie(&plain, &[1; 33]), Some(request(Some(1), 7)));
+        let mut expected = Forms::new(plain.clone());
+        expected.may_bring(&[1; 33]);
+        assert!(expected.iter().eq([plain.clone(), request(Some(1), 7)].iter()));
         let mut forms = Forms::new(plain.clone());
         assert!(
             forms.admit(&plain) && forms.admit(&request(Some(1), 7)) && forms.admit(&request(Some(2), 7))
         );
         assert!(!forms.admit(&request(Some(1), 8)) && !forms.admit(&request(None, 8)));
         // More cookies are still the same request; their octets are not kept.
-        assert!(forms.admit(&request(Some(3), 7)));
+        assert!(forms.admit(&request(Some(3), 7)) && forms.admit(&request(Some(4), 7)));
         assert_eq!(forms.iter().count(), MAX_FORMS);
         let long = request(Some(1), 7);
         for cut in 0..long.len() {

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{ConnId, Connection, Limits, Path};
 use crate::counters::{Counter, Counters};
+use crate::engine::Index;
 use crate::event::{ChildId, Event, IkeId, Note, Transmit};
 use crate::failure::Failure;
 use crate::random::Generator;
@@ -33,6 +34,9 @@ pub(crate) struct Core {
     next: u64,
     notes: Budget,
     answers: Budget,
+    /// Cookies demanded of addresses that no connection names, and of those that some do: a flood from the ones shall not
+    /// keep the others from theirs.
+    cookies: [Budget; 2],
 }
 
 /// What one IKE SA wants done to another; the engine does it once the step is over.
@@ -53,6 +57,7 @@ pub(crate) enum Cross {
 pub(crate) struct Ctx<'a> {
     pub(crate) core: &'a mut Core,
     pub(crate) connections: &'a BTreeMap<ConnId, Arc<Connection>>,
+    pub(crate) index: &'a Index,
     pub(crate) now: Instant,
 }
 
@@ -95,6 +100,7 @@ impl Core {
             next: 0,
             notes: Budget::default(),
             answers: Budget::default(),
+            cookies: Default::default(),
         }
     }
 
@@ -201,22 +207,32 @@ impl Core {
         allowed
     }
 
-    /// A note about someone without an IKE SA: within its rate.
-    pub(crate) fn note_stranger(&mut self, note: Note, now: Instant) {
-        if self.notes.take(self.limits.notes_per_second, now) {
-            self.events.push_back(Event::Note(note));
+    /// The demand of a cookie, smaller than the request it answers: within a rate of its own.
+    pub(crate) fn demand_cookie(&mut self, path: Path, bytes: Vec<u8>, named: bool, now: Instant) {
+        let [strangers, known] = &mut self.cookies;
+        let budget = if named { known } else { strangers };
+        if budget.take(self.limits.cookies_per_second, now) {
+            self.counters.count(Counter::CookieSent);
+            self.send(path, bytes.into());
         } else {
             self.counters.count(Counter::RateLimited);
         }
     }
 
-    /// An event that someone without an IKE SA can cause: within the rate of notes.
-    pub(crate) fn event_from_stranger(&mut self, event: Event, now: Instant) {
-        if self.notes.take(self.limits.notes_per_second, now) {
+    /// A note about someone without an IKE SA: within its rate. Was it told?
+    pub(crate) fn note_stranger(&mut self, note: Note, now: Instant) -> bool {
+        self.event_from_stranger(Event::Note(note), now)
+    }
+
+    /// An event that someone without an IKE SA can cause: within the rate of notes. Was it told?
+    pub(crate) fn event_from_stranger(&mut self, event: Event, now: Instant) -> bool {
+        let allowed = self.notes.take(self.limits.notes_per_second, now);
+        if allowed {
             self.events.push_back(event);
         } else {
             self.counters.count(Counter::RateLimited);
         }
+        allowed
     }
 
     /// Randomness for a key exchange, wiped when dropped.

@@ -60,6 +60,8 @@ pub(crate) fn info(body: Body<'_>) -> Option<Vec<u8>> {
 /// time. RFC 9611 section 6: were it made anew at once, two peers could go on for ever, one making and one deleting.
 const PAUSE: Duration = Duration::from_secs(10);
 const DOUBLINGS: u32 = 7;
+/// When nothing was lost for so many pauses after the last one, what was before is forgotten.
+const CALM: u32 = 8;
 
 /// What both ends said about further CHILD SAs when the first was made, and what became of them.
 #[derive(Clone, Debug)]
@@ -82,7 +84,12 @@ impl Pool {
 
     /// One was lost, or not to be had.
     pub(crate) fn lost(&mut self, now: Instant) {
-        self.not_before = self.not_before.max(now + PAUSE * 2_u32.pow(self.losses.min(DOUBLINGS)));
+        let pause = |losses: u32| PAUSE * 2_u32.pow(losses.min(DOUBLINGS));
+        let calm = now.saturating_duration_since(self.not_before);
+        if calm > CALM * pause(self.losses.saturating_sub(1)) {
+            self.losses = 0;
+        }
+        self.not_before = self.not_before.max(now + pause(self.losses));
         self.losses = self.losses.saturating_add(1);
     }
 }
@@ -102,6 +109,30 @@ mod tests {
             assert_eq!(pool.not_before, now + Duration::from_secs(seconds));
         }
         assert_eq!(Pool::new(true, false, now).not_before, now + PAUSE);
+    }
+
+    #[test]
+    fn what_was_lost_long_ago_is_forgotten() {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
+        let mut now = Instant::now();
+        let mut pool = Pool::new(true, true, now);
+        for _day in 0..30 {
+            now += Duration::from_secs(86_400);
+            pool.lost(now);
+            assert_eq!(pool.not_before, now + PAUSE);
+        }
+        // But one that is made and lost again and again is not.
+        for seconds in [20, 40, 80, 160, 320, 640, 1280, 1280] {
+            now = pool.not_before + Duration::from_secs(60);
+            pool.lost(now);
+            assert_eq!(pool.not_before, now + Duration::from_secs(seconds));
+        }
+        now = pool.not_before + CALM * Duration::from_secs(1280);
+        pool.lost(now);
+        assert_eq!(pool.not_before, now + Duration::from_secs(1280));
+        now = pool.not_before + CALM * Duration::from_secs(1280) + Duration::from_secs(1);
+        pool.lost(now);
+        assert_eq!(pool.not_before, now + PAUSE);
     }
 
     #[test]

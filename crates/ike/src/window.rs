@@ -68,6 +68,8 @@ pub(crate) struct Window {
 const FIRST: Duration = Duration::from_secs(1);
 /// Each interval is this much longer than the last: strongSwan's factor.
 const FACTOR: f64 = 1.8;
+/// And up to so much of it shorter, at random: what was sent at one moment shall not be repeated at one moment for ever.
+const JITTER: f64 = 0.2;
 /// No interval is longer than this.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -127,19 +129,20 @@ impl Window {
         self.answer.as_deref().unwrap_or_default()
     }
 
-    /// A request was sent for the first time; `patience` is the whole time it may be repeated.
+    /// A request was sent for the first time; `patience` is the whole time it may be repeated, and `random` (any value)
+    /// places the first repetition.
     pub(crate) fn sent_request(
         &mut self,
         packets: Packets,
         exchange: Exchange,
         patience: Duration,
+        random: u32,
         now: Instant,
     ) {
         let usual = FIRST.min(patience / 4).max(Duration::from_millis(50));
         let interval = self.hurry.unwrap_or(usual);
-        let give_up = now + patience;
-        self.outstanding =
-            Some(Outstanding { packets, exchange, sent: 1, interval, next: now + interval, give_up });
+        let (next, give_up) = (now + placed(interval, self.hurry, random), now + patience);
+        self.outstanding = Some(Outstanding { packets, exchange, sent: 1, interval, next, give_up });
     }
 
     /// There is little time left: from now on requests, the one in flight too, are repeated each `step`.
@@ -192,7 +195,9 @@ impl Window {
     }
 
     /// RFC 7296 section 2.4: "repeated attempts to contact it have gone unanswered for a timeout period".
-    pub(crate) fn tick(&mut self, now: Instant) -> Tick {
+    /// `random` (any value) places the next repetition.
+    pub(crate) fn tick(&mut self, random: u32, now: Instant) -> Tick {
+        let hurry = self.hurry;
         let Some(out) = &mut self.outstanding else { return Tick::Wait };
         if now >= out.give_up {
             return Tick::Dead { sent: out.sent, exchange: out.exchange };
@@ -201,9 +206,17 @@ impl Window {
             return Tick::Wait;
         }
         out.sent += 1;
-        out.interval = self.hurry.unwrap_or_else(|| out.interval.mul_f64(FACTOR).min(LONGEST));
-        out.next = (now + out.interval).min(out.give_up);
+        out.interval = hurry.unwrap_or_else(|| out.interval.mul_f64(FACTOR).min(LONGEST));
+        out.next = (now + placed(out.interval, hurry, random)).min(out.give_up);
         Tick::Repeat { sent: out.sent }
+    }
+}
+
+/// An interval, up to a fifth shorter by `random` (any value). In a hurry all are even.
+fn placed(interval: Duration, hurry: Option<Duration>, random: u32) -> Duration {
+    match hurry {
+        Some(step) => step,
+        None => interval.mul_f64(1.0 - JITTER * f64::from(random) / f64::from(u32::MAX)),
     }
 }
 
@@ -235,7 +248,7 @@ mod tests {
         let now = Instant::now();
         let mut window = Window::default();
         assert_eq!(window.classify(true, 0), Received::Stale);
-        window.sent_request(packets(), Exchange::IkeSaInit, Duration::from_secs(10), now);
+        window.sent_request(packets(), Exchange::IkeSaInit, Duration::from_secs(10), 0, now);
         assert_eq!(window.classify(true, 1), Received::Stale);
         assert_eq!(window.classify(true, 0), Received::Answer);
         window.finish();
@@ -244,35 +257,49 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_at_one_moment_is_repeated_within_a_fifth_of_the_pause() {
+        let start = Instant::now();
+        let next = |random: u32| {
+            let mut window = Window::default();
+            window.sent_request(packets(), Exchange::Informational, Duration::from_secs(150), random, start);
+            let first = window.next_timeout().unwrap();
+            assert_eq!(window.tick(random, first), Tick::Repeat { sent: 2 });
+            (first - start, window.next_timeout().unwrap() - first)
+        };
+        assert_eq!(next(0), (FIRST, FIRST.mul_f64(FACTOR)));
+        assert_eq!(next(u32::MAX), (FIRST.mul_f64(0.8), FIRST.mul_f64(0.8 * FACTOR)));
+    }
+
+    #[test]
     fn in_a_hurry_a_request_is_repeated_in_even_steps() {
         let (start, step) = (Instant::now(), Duration::from_millis(300));
         let mut window = Window::default();
-        window.sent_request(packets(), Exchange::Informational, Duration::from_secs(150), start);
+        window.sent_request(packets(), Exchange::Informational, Duration::from_secs(150), 0, start);
         assert_eq!(window.next_timeout(), Some(start + FIRST));
         window.hurry(step, start + step);
         for sent in 2..8 {
             let at = start + step * sent;
             assert_eq!(window.next_timeout(), Some(at));
-            assert_eq!(window.tick(at), Tick::Repeat { sent });
+            assert_eq!(window.tick(u32::MAX, at), Tick::Repeat { sent });
         }
         window.finish();
-        window.sent_request(packets(), Exchange::Informational, Duration::from_secs(150), start);
+        window.sent_request(packets(), Exchange::Informational, Duration::from_secs(150), 0, start);
         assert_eq!(window.next_timeout(), Some(start + step), "and the next one too");
         window.give_up_by(start + step / 2);
-        assert!(matches!(window.tick(start + step / 2), Tick::Dead { .. }));
+        assert!(matches!(window.tick(u32::MAX, start + step / 2), Tick::Dead { .. }));
     }
 
     #[test]
     fn a_request_is_repeated_ever_more_slowly_until_its_whole_time_is_over() {
         let start = Instant::now();
         let mut window = Window::default();
-        window.sent_request(packets(), Exchange::Informational, Duration::from_secs(150), start);
+        window.sent_request(packets(), Exchange::Informational, Duration::from_secs(150), 0, start);
         let (mut now, mut gaps) = (start, Vec::new());
         let sent = loop {
             let next = window.next_timeout().unwrap();
             gaps.push(next - now);
             now = next;
-            match window.tick(now) {
+            match window.tick(0, now) {
                 Tick::Repeat { .. } => {}
                 Tick::Dead { sent, .. } => break sent,
                 Tick::Wait => panic!("woken for nothing"),

@@ -16,7 +16,7 @@ pub(crate) fn ike(view: &Ike) -> String {
 /// What the engine counted; a name that never was is left out here, and stands in the JSON as 0.
 fn totals(view: &Ike) -> String {
     let mut out = format!(
-        "\nHalf-open {} (cookies from {}, at most {}, of one address {})\nCounted since the start:\n",
+        "\nHalf-open {} (cookies from {}, at most {}, of one address {} without a cookie)\nCounted since the start:\n",
         view.half_open, view.cookie_from, view.half_open_max, view.half_open_per_address
     );
     let counted: Vec<_> = view.counters.iter().filter(|counter| counter.count > 0).collect();

@@ -11,11 +11,11 @@ pub struct Ike {
     pub sas: Vec<IkeSa>,
     /// Requests of strangers being answered that have not authenticated.
     pub half_open: usize,
-    /// From so many half-open on, cookies are demanded (RFC 7296 section 2.6).
+    /// From so many half-open on, cookies are demanded of everybody (RFC 7296 section 2.6).
     pub cookie_from: usize,
-    /// At most so many are half-open; others are refused.
+    /// At most so many are half-open, whatever anybody sends: it follows the number of connections.
     pub half_open_max: usize,
-    /// At most so many of one address.
+    /// At most so many of one address that brought no cookie; the next of it is asked for one.
     pub half_open_per_address: usize,
     /// Everything counted since the start, by name: each has one of its own, also when it is 0.
     pub counters: Vec<NamedCount>,

@@ -9,6 +9,7 @@ use crypto::Group;
 use esp::{InboundParams, InboundSa, Limits, OutboundParams, OutboundSa, SetupError};
 use ike::{ChildId, ChildUp, IkeId, Path, Resource, Role};
 use inet::Selector;
+use tunnel::mtu::inner_mtu;
 
 /// One CHILD SA.
 pub(crate) struct Child {
@@ -180,6 +181,15 @@ impl Children {
             |resource| self.sending_for(resource).map(|(_, child)| child).filter(|one| one.ike == first.ike);
         let last = self.lanes.keys().rev().find(|resource| of(**resource).is_some());
         (0..=last.map_or(0, |last| last.0)).map(|number| of(Resource(number)).unwrap_or(first)).collect()
+    }
+
+    /// The longest inner packet, in octets, that each SA we send on can carry under this outer MTU: after a rekey those of
+    /// the resources need not have the suite of the one for all. `None` when nothing is sent.
+    pub(crate) fn inner_mtu(&self, outer: u16) -> Option<u16> {
+        let of = |child: &&Child| {
+            inner_mtu(child.outbound.suite(), outer, child.path.remote.is_ipv6(), child.encap)
+        };
+        self.ways().iter().map(of).min()
     }
 
     /// All of them, lingering ones too.

@@ -142,6 +142,9 @@ impl Gateway {
                 tunnel.local = Some(local);
                 self.want_peer_routes_of(id);
                 self.ike.handle_command(Command::Initiate { conn, path: Path::ike(local, remote) }, now);
+                if !self.ike_goes_on(id) {
+                    self.vain.insert(id);
+                }
                 self.tell(id, format!("dialling {remote} from {local}: IKE_SA_INIT"), Level::Info);
             }
             Ok(None) | Err(_) => {
@@ -209,14 +212,11 @@ impl Gateway {
 
     /// Attempts whose IKE SA is no more, without a word of its failure (it was cleared by command): they are over.
     pub(crate) fn give_up_dials(&mut self, now: Instant) -> bool {
-        let dialing = |tunnel: &&Tunnel| matches!(tunnel.dial, Dial::Dialing { .. });
-        let over: Vec<TunnelId> = self
-            .tunnels
-            .values()
-            .filter(dialing)
-            .map(|tunnel| tunnel.id)
-            .filter(|id| !self.ike_goes_on(*id))
-            .collect();
+        let mut over = std::mem::take(&mut self.vain);
+        over.extend(std::iter::from_fn(|| self.ike.poll_bereft()).map(|conn| TunnelId(conn.0)));
+        let dialing =
+            |id: &TunnelId| matches!(self.tunnels.get(id), Some(Tunnel { dial: Dial::Dialing { .. }, .. }));
+        over.retain(|id| dialing(id) && !self.ike_goes_on(*id));
         for id in &over {
             self.dial_failed(*id, Why::local(Code::Cleared, "the attempt was ended by command", now), now);
         }
@@ -249,10 +249,11 @@ impl Gateway {
 
     /// Attempts whose wait is over.
     pub(crate) fn dial_due(&mut self, now: Instant) {
-        let due = |tunnel: &&Tunnel| matches!(tunnel.dial, Dial::BackOff { until, .. } if until <= now);
-        let due: Vec<TunnelId> = self.tunnels.values().filter(due).map(|tunnel| tunnel.id).collect();
-        for id in due {
-            self.dial(id, now);
+        for id in self.tunnels.redialling(now) {
+            if matches!(self.tunnels.get(&id), Some(Tunnel { dial: Dial::BackOff { until, .. }, .. }) if *until <= now)
+            {
+                self.dial(id, now);
+            }
         }
     }
 

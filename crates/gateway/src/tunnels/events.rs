@@ -26,8 +26,9 @@ impl Gateway {
                     tunnel.peer = Some(up.path.remote.ip());
                     tunnel.local = Some(up.path.local.ip());
                 }
-                self.want_peer_routes_of(id);
-                self.set_guard(now);
+                if self.want_peer_routes_of(id) {
+                    self.set_guard(now);
+                }
             }
             Event::ChildUp(up) => self.child_up(&up, now),
             Event::ChildDown { conn, child, spi_in, reason, linger } => {
@@ -36,6 +37,8 @@ impl Gateway {
                 if let Some(tunnel) = self.tunnels.get_mut(&id) {
                     tunnel.children.down(child, linger, now);
                     self.table_dirty = true;
+                    // What is sent on instead may leave another MTU.
+                    self.size_interface(id);
                 }
                 self.child_lost(id, reason, now);
             }
@@ -64,8 +67,9 @@ impl Gateway {
                     tunnel.children.moved(ike, path);
                     self.table_dirty = true;
                 }
-                self.want_peer_routes_of(id);
-                self.set_guard(now);
+                if self.want_peer_routes_of(id) {
+                    self.set_guard(now);
+                }
             }
             Event::Note(note) => self.note(&note, now),
         }
@@ -96,11 +100,11 @@ impl Gateway {
             tunnel.local = Some(up.path.local.ip());
         }
         self.spi(id, up.spi_in, text);
+        self.size_interface(id);
         if !up.resource.is_any() {
             // The tunnel is up by the one for all, and this one helps.
             return self.publish();
         }
-        self.size_interface(id);
         self.want_peer_routes_of(id);
         // Keys are in the table before the peer hears of it and before BGP sends a packet.
         self.publish();
@@ -257,7 +261,7 @@ impl Gateway {
     /// Tells the IKE engine which SAs received since it was last told: a peer that sends is alive.
     pub(crate) fn tell_liveness(&mut self, now: Instant) {
         let mut heard = Vec::new();
-        for tunnel in self.tunnels.values_mut() {
+        for tunnel in self.tunnels.untouched_mut() {
             for child in tunnel.children.iter_mut() {
                 let packets = child.inbound.usage().packets;
                 if packets != child.seen {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::tunnel::TunnelId;
-use ::tunnel::mtu::inner_mtu;
 use config::Mtu;
 
 use super::{DeviceState, Tunnel};
@@ -160,15 +159,12 @@ impl Gateway {
     }
 
     /// Forgets path MTUs that are too old, so that a path that grew is used again.
-    pub(crate) fn expire_path_mtus(&mut self, now: Instant) {
-        let old = |tunnel: &&mut Tunnel| tunnel.path_mtu.is_some_and(|(_, until)| until <= now);
-        let mut changed = Vec::new();
-        for tunnel in self.tunnels.values_mut().filter(old) {
-            tunnel.path_mtu = None;
-            changed.push(tunnel.id);
-        }
-        for id in changed {
-            self.size_interface(id);
+    pub(crate) fn expire_path_mtus(&mut self, ending: &[TunnelId], now: Instant) {
+        for id in ending {
+            let Some(tunnel) = self.tunnels.get_mut(id) else { continue };
+            if tunnel.path_mtu.take_if(|(_, until)| *until <= now).is_some() {
+                self.size_interface(*id);
+            }
         }
     }
 
@@ -206,6 +202,6 @@ impl Gateway {
             self.path_of(tunnel, remote, local, &self.tunnel_ifindexes()).map_or(1500, |path| path.mtu);
         let outer = tunnel.path_mtu.map_or(first_hop, |(mtu, _)| mtu.min(first_hop));
         let outer = u16::try_from(outer).unwrap_or(u16::MAX);
-        Some(u32::from(inner_mtu(child.outbound.suite(), outer, remote.is_ipv6(), child.encap)))
+        tunnel.children.inner_mtu(outer).map(u32::from)
     }
 }

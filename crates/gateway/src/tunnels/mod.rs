@@ -5,6 +5,7 @@ pub(crate) mod dial;
 mod events;
 mod fate;
 mod interface;
+pub(crate) mod list;
 mod table;
 
 use std::collections::BTreeMap;

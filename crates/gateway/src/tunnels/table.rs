@@ -2,26 +2,39 @@
 
 use std::sync::Arc;
 
-use ::tunnel::{InboundRow, OutboundRow, Selectors, Table, TableBuilder, TunnelRow};
+use ::tunnel::{InboundRow, OutboundRow, Selectors, Table, TunnelRow};
 
 use super::Tunnel;
 use super::children::Child;
 use crate::effect::Effect;
 use crate::gateway::Gateway;
+use crate::looks;
 
 impl Gateway {
-    /// Publishes a new table if anything of it changed. Rows share their SAs with the table before.
+    /// Publishes a new table if anything of it changed: the rows of the tunnels that were touched are made anew, and share
+    /// their SAs with the table before.
     pub(crate) fn publish(&mut self) {
         if !std::mem::take(&mut self.table_dirty) {
             return;
         }
-        let mut table = TableBuilder::default();
+        let mut table = self.table.edit();
         table.set_outer(Arc::clone(&self.outer));
-        for tunnel in self.tunnels.values() {
+        let unpublished = self.tunnels.take_unpublished();
+        // All that goes before anything comes.
+        for spi in unpublished.iter().filter_map(|id| self.rows.remove(id)).flatten() {
+            table.remove_inbound(spi);
+        }
+        for id in unpublished {
+            let Some(tunnel) = self.tunnels.get(&id) else {
+                table.remove_tunnel(id);
+                continue;
+            };
+            looks::count();
             table.set_tunnel(row(tunnel));
             for (_, child) in tunnel.children.iter() {
                 table.set_inbound(inbound(tunnel, child));
             }
+            self.rows.insert(id, tunnel.children.iter().map(|(_, child)| child.inbound.spi()).collect());
         }
         self.table = Arc::new(table.build());
         self.effects.push_back(Effect::Publish(Arc::clone(&self.table)));

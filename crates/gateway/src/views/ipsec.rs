@@ -24,7 +24,7 @@ impl Gateway {
             sas: self.tunnels.values().flat_map(one).collect(),
             half_open: self.ike.half_open(),
             cookie_from: limits.cookie_from,
-            half_open_max: limits.half_open,
+            half_open_max: self.ike.half_open_bound(),
             half_open_per_address: limits.half_open_per_address,
             counters: counted
                 .map(|(what, count)| NamedCount { name: what.name().to_owned(), count })

@@ -127,9 +127,12 @@ impl Gateway {
 
     /// Notes when a tunnel as a whole came up or went down.
     pub(crate) fn note_fates(&mut self, now: Instant) {
-        let changed: Vec<(::tunnel::TunnelId, bool)> = self
-            .tunnels
-            .values()
+        // With sessions in it a tunnel's fate may change although nobody touched it.
+        let mut concerned = self.tunnels.take_touched();
+        concerned.extend(self.neighbors.tunnels());
+        let changed: Vec<(::tunnel::TunnelId, bool)> = concerned
+            .iter()
+            .filter_map(|id| self.tunnels.get(id))
             .map(|tunnel| (tunnel.id, self.is_up(tunnel), tunnel.was_up))
             .filter(|(_, up, was)| up != was)
             .map(|(id, up, _)| (id, up))
@@ -137,8 +140,7 @@ impl Gateway {
         for (id, up) in changed {
             let word = if up { "the tunnel is UP" } else { "the tunnel is DOWN" };
             if let Some(tunnel) = self.tunnels.get_mut(&id) {
-                tunnel.was_up = up;
-                tunnel.since = now;
+                (tunnel.was_up, tunnel.since) = (up, now);
             }
             let why = self.tunnels.get(&id).and_then(|tunnel| self.why_of(tunnel)).map(|why| why.text);
             let text = match (up, why) {

@@ -18,7 +18,8 @@ impl Engine {
         }
     }
 
-    /// Dials where nothing is up or under way, and makes a CHILD SA where one is missing.
+    /// Dials where nothing is up or under way, in its turn among those to the same address, and makes a CHILD SA where one
+    /// is missing.
     pub(super) fn initiate(&mut self, conn: ConnId, path: Path, now: Instant) {
         let Some(config) = self.connections.get(&conn).cloned().filter(|_| !self.closing) else { return };
         if let Some(ike) =
@@ -36,9 +37,9 @@ impl Engine {
         if self.of(conn).iter().any(busy) {
             return;
         }
-        let mut ctx = Ctx { core: &mut self.core, connections: &self.connections, now };
+        let mut ctx = Ctx { core: &mut self.core, connections: &self.connections, index: &self.index, now };
         if let Some(sa) = Initiating::start(conn, config, path, &mut ctx) {
-            self.insert(sa);
+            self.insert(sa, now);
         }
     }
 
@@ -75,6 +76,6 @@ impl Engine {
 
     /// The connection's IKE SAs, oldest first.
     pub(super) fn of(&self, conn: ConnId) -> Vec<IkeId> {
-        self.sas.values().filter(|sa| sa.conn() == Some(conn)).map(IkeSa::id).collect()
+        self.index.of(conn).collect()
     }
 }

@@ -31,7 +31,6 @@ impl Engine {
         };
         let Some(message) = self.open(ike, path, outer, bytes, now) else { return };
         self.adopt_if_spoken_to(ike, &message, now);
-        self.tell_what_stands(ike);
         self.with(ike, now, |sa, ctx| sa.handle(message, ctx));
     }
 
@@ -50,7 +49,7 @@ impl Engine {
 
     fn open(&mut self, ike: IkeId, path: Path, outer: Outer, bytes: &[u8], now: Instant) -> Option<Opened> {
         let sa = self.sas.get_mut(&ike)?;
-        let mut ctx = Ctx { core: &mut self.core, connections: &self.connections, now };
+        let mut ctx = Ctx { core: &mut self.core, connections: &self.connections, index: &self.index, now };
         sa.receive(path, outer, bytes, &mut ctx)
     }
 

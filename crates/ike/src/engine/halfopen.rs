@@ -1,13 +1,15 @@
 //! IKE_SA_INIT at the door: repeats, cookies, bounds, and which connections it may be for.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crypto::Group;
-use ike_wire::{IkeSpi, Notify, NotifyType, Outer, Payload};
+use ike_wire::{Header, IkeSpi, Notify, NotifyType, Outer, Payload, encode};
 
-use super::Engine;
-use crate::config::{ConnId, Encapsulation, Path, Remote};
+use super::rooms::Place;
+use super::{Door, Engine};
+use crate::config::{ConnId, Path};
+use crate::cookie::Forms;
 use crate::core::Ctx;
 use crate::counters::Counter;
 use crate::event::{Event, Note};
@@ -15,20 +17,31 @@ use crate::exchange::body::{Body, bare};
 use crate::exchange::init_answer::{Accepted, Answering};
 use crate::failure::{Exchange, Failure, NoProposal};
 use crate::negotiate::{choose_ike, describe};
-use crate::proposal::IkeProposal;
 use crate::sa::State;
 
 /// What is under way against floods; each beginning is told once.
 #[derive(Default)]
 pub(super) struct Flood {
-    /// Cookies are asked for until then.
+    /// Cookies are asked of everybody until then.
     cookies: Option<Instant>,
-    full: bool,
+    /// Someone was refused for want of room, was told of, and it is one flood until then.
+    full: Option<Instant>,
 }
 
 /// Cookies are asked for this much longer than it takes: requests that were sent without one, and their repetitions, are
-/// not accepted beside those that already bring it.
-const COOKIES_STAY: Duration = Duration::from_secs(10);
+/// not accepted beside those that already bring it. And so long without a refusal a flood is over.
+const STAY: Duration = Duration::from_secs(10);
+
+/// A first message that is let in.
+struct Init<'a> {
+    path: Path,
+    outer: &'a Outer,
+    body: Body<'a>,
+    ni: &'a [u8],
+    bytes: &'a [u8],
+    door: Arc<Door>,
+    place: Place,
+}
 
 impl Engine {
     pub(super) fn handle_init(&mut self, path: Path, outer: &Outer, bytes: &[u8], now: Instant) {
@@ -44,7 +57,7 @@ impl Engine {
             return;
         }
         let key = (path.remote.ip(), header.initiator_spi.0);
-        if let Some(ike) = self.inits.get(&key).copied() {
+        if let Some(ike) = self.index.answering(key) {
             return self.repeated_init(ike, path, bytes, now);
         }
         let body = Body(&outer.payloads);
@@ -52,8 +65,9 @@ impl Engine {
             self.core.counters.count(Counter::BadBody);
             return self.answer_outside(path, &header, bare(NotifyType::INVALID_SYNTAX), now);
         };
-        if self.lets_in(path, outer, body, ni, now) {
-            self.answer_init(path, outer, body, ni, bytes, now);
+        let door = self.connections.door(path);
+        if let Some(place) = self.lets_in(path, outer, body, &door, now) {
+            self.answer_init(Init { path, outer, body, ni, bytes, door, place }, now);
         }
     }
 
@@ -79,76 +93,80 @@ impl Engine {
         });
     }
 
-    /// RFC 7296 section 2.6: cookies once many are half-open; and bounds that hold whatever anybody echoes.
-    fn lets_in(&mut self, path: Path, outer: &Outer, body: Body<'_>, ni: &[u8], now: Instant) -> bool {
-        let half_open = self.half_open();
-        let limits = self.core.limits;
-        let spi = outer.header.initiator_spi;
-        let until = (half_open >= limits.cookie_from).then(|| now + COOKIES_STAY).max(self.flood.cookies);
-        let begun = self.flood.cookies.is_none();
-        self.flood.cookies = until.filter(|until| *until > now);
-        if self.flood.cookies.is_some() {
-            if self.cookies.is_stale(now) {
-                let secret = self.core.secret();
-                self.cookies.rotate(secret, now);
-            }
-            if begun {
-                self.core.note_stranger(Note::CookiesOn, now);
-            }
-            let got = body.notify(NotifyType::COOKIE);
-            if !got.is_some_and(|got| self.cookies.check(&got.data, ni, path.remote, spi)) {
-                if got.is_some() {
-                    self.core.counters.count(Counter::CookieWrong);
-                }
-                self.core.counters.count(Counter::CookieSent);
-                let cookie = Notify::new(NotifyType::COOKIE, self.cookies.make(ni, path.remote, spi));
-                self.answer_outside(path, &outer.header, Payload::Notify(cookie), now);
-                return false;
-            }
-        }
-        let from_here = self.half_open_from(path.remote.ip());
-        if half_open >= limits.half_open || from_here >= limits.half_open_per_address {
-            self.core.counters.count(Counter::HalfOpenRefused);
-            if !std::mem::replace(&mut self.flood.full, true) {
-                self.core.note_stranger(Note::HalfOpenFull, now);
-            }
-            return false;
-        }
-        self.flood.full = false;
-        true
-    }
-
-    fn half_open_from(&self, address: IpAddr) -> usize {
-        self.sas.values().filter(|sa| sa.is_half_open() && sa.shell.path.remote.ip() == address).count()
-    }
-
-    fn answer_init(
+    /// RFC 7296 section 2.6: cookies once many are half-open, or many of one address; and bounds that hold whatever anybody
+    /// echoes. Gives the place it may have.
+    fn lets_in(
         &mut self,
         path: Path,
         outer: &Outer,
         body: Body<'_>,
-        ni: &[u8],
-        bytes: &[u8],
+        door: &Door,
         now: Instant,
-    ) {
+    ) -> Option<Place> {
+        let (from, spi) = (path.remote.ip(), outer.header.initiator_spi);
+        let asks = self.asks_for_cookies(now) || self.rooms.must_prove(from, &self.core.limits);
+        let (brought, ni) = (body.notify(NotifyType::COOKIE), body.nonce()?);
+        let proven = brought.is_some_and(|got| self.cookies.check(&got.data, ni, path.remote, spi));
+        if asks && !proven {
+            if brought.is_some() {
+                self.core.counters.count(Counter::CookieWrong);
+            }
+            self.demand_cookie(path, &outer.header, ni, door, now);
+            return None;
+        }
+        let (_, _, anywhere) = self.connections.sizes();
+        let place = self.rooms.place(from, proven, door, anywhere, &self.core.limits);
+        if place.is_none() {
+            self.core.counters.count(Counter::HalfOpenRefused);
+            self.tell_full(now);
+        }
+        place
+    }
+
+    fn asks_for_cookies(&mut self, now: Instant) -> bool {
+        let many = self.rooms.len() >= self.core.limits.cookie_from;
+        let before = self.flood.cookies.filter(|until| *until > now);
+        self.flood.cookies = many.then(|| now + STAY).max(before);
+        if before.is_none() && many {
+            self.core.note_stranger(Note::CookiesOn, now);
+        }
+        self.flood.cookies.is_some()
+    }
+
+    /// Nothing is kept of who is asked.
+    fn demand_cookie(&mut self, path: Path, request: &Header, ni: &[u8], door: &Door, now: Instant) {
+        if self.cookies.is_stale(now) {
+            let secret = self.core.secret();
+            self.cookies.rotate(secret, now);
+        }
+        let cookie = self.cookies.make(ni, path.remote, request.initiator_spi);
+        let notify = Payload::Notify(Notify::new(NotifyType::COOKIE, cookie));
+        if let Ok(bytes) = encode(&request.response(), &[notify]) {
+            self.core.demand_cookie(path, bytes, door.named > 0, now);
+        }
+    }
+
+    fn tell_full(&mut self, now: Instant) {
+        let goes_on = self.flood.full.is_some_and(|until| until > now);
+        if goes_on || self.core.note_stranger(Note::HalfOpenFull, now) {
+            self.flood.full = Some(now + STAY);
+        }
+    }
+
+    fn answer_init(&mut self, init: Init<'_>, now: Instant) {
+        let Init { path, outer, body, ni, bytes, door, place } = init;
         let header = outer.header;
-        let candidates = self.candidates(path);
         let (Some(sa), Some(ke)) = (body.sa(), body.ke()) else { return };
-        if candidates.is_empty() {
+        if door.candidates.is_empty() {
             self.core.counters.count(Counter::UnknownPeer);
             self.core.note_stranger(Note::UnknownPeer { remote: path.remote, local: path.local }, now);
             return self.answer_outside(path, &header, bare(NotifyType::NO_PROPOSAL_CHOSEN), now);
         }
-        let ours: Vec<IkeProposal> = candidates
-            .iter()
-            .filter_map(|conn| self.connections.get(conn))
-            .flat_map(|config| config.ike_proposals.clone())
-            .collect();
-        let Some(choice) = choose_ike(sa, &ours, Group::from_iana(ke.group.0), &[]) else {
-            let ours = ours.iter().map(ToString::to_string).collect();
+        let Some(choice) = choose_ike(sa, &door.proposals, Group::from_iana(ke.group.0), &[]) else {
+            let ours = door.proposals.iter().map(ToString::to_string).collect();
             let lists =
                 NoProposal { exchange: Exchange::IkeSaInit, by_peer: false, ours, theirs: describe(sa) };
-            self.no_proposal(path, &candidates, lists, now);
+            self.no_proposal(path, &door.candidates, lists, now);
             return self.answer_outside(path, &header, bare(NotifyType::NO_PROPOSAL_CHOSEN), now);
         };
         let group = choice.suite.group;
@@ -157,23 +175,24 @@ impl Engine {
             let notify = Notify::new(NotifyType::INVALID_KE_PAYLOAD, group.iana().to_be_bytes().to_vec());
             return self.answer_outside(path, &header, Payload::Notify(notify), now);
         }
-        let first = candidates.first().and_then(|conn| self.connections.get(conn));
-        let encapsulation = first.map_or(Encapsulation::Auto, |config| config.encapsulation);
-        let (raw, public) = (bytes, ke.data.as_slice());
-        let accepted = Accepted { header, body, raw, path, candidates, encapsulation, choice, ni, public };
-        let mut ctx = Ctx { core: &mut self.core, connections: &self.connections, now };
+        let forms = self.forms_of(path, &header, ni, bytes, now);
+        let accepted = Accepted { header, body, path, door, forms, choice, ni, public: ke.data.as_slice() };
+        let mut ctx = Ctx { core: &mut self.core, connections: &self.connections, index: &self.index, now };
         let sa = Answering::start(accepted, &mut ctx);
-        self.inits.insert((path.remote.ip(), header.initiator_spi.0), sa.id());
-        self.insert(sa);
+        self.rooms.take(sa.id(), path.remote.ip(), place);
+        self.index.note_init(sa.id(), (path.remote.ip(), header.initiator_spi.0));
+        self.insert(sa, now);
     }
 
-    /// Connections the addresses fit, those that name the peer's address first.
-    fn candidates(&self, path: Path) -> Vec<ConnId> {
-        let (local, remote) = (path.local.ip(), path.remote.ip());
-        let fits = self.connections.iter().filter(|(_, config)| config.admits(local, remote));
-        let mut fits: Vec<_> = fits.map(|(conn, config)| (config.remote == Remote::Any, *conn)).collect();
-        fits.sort_unstable();
-        fits.into_iter().map(|(_, conn)| conn).collect()
+    /// The request as it came; and, if it was asked for a cookie lately, as it would be with that. Its sender may have sent
+    /// that too by now, and signs what it sent last, also where that is lost and this one, which was under way still, is
+    /// accepted because cookies are not asked for any more.
+    fn forms_of(&self, path: Path, header: &Header, ni: &[u8], bytes: &[u8], now: Instant) -> Forms {
+        let mut forms = Forms::new(bytes.to_vec());
+        for cookie in self.cookies.given(ni, path.remote, header.initiator_spi, now) {
+            forms.may_bring(&cookie);
+        }
+        forms
     }
 
     fn no_proposal(&mut self, path: Path, candidates: &[ConnId], lists: NoProposal, now: Instant) {

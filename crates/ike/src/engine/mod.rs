@@ -4,11 +4,15 @@ mod connections;
 mod dispatch;
 mod duplicates;
 mod halfopen;
+mod index;
+mod pace;
+mod register;
+mod rooms;
 mod standing;
 mod views;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +25,13 @@ use crate::event::{ChildId, Event, IkeId, Transmit};
 use crate::sa::IkeSa;
 use crate::timer::Timer;
 use crate::work::{Work, WorkId, WorkOutcome};
+
+pub(crate) use index::Index;
+pub(crate) use register::Door;
+
+use pace::Pace;
+use register::Register;
+use rooms::Rooms;
 
 /// An order from the owner of the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,12 +115,14 @@ pub enum Report {
 /// [`poll_work`](Self::poll_work); then arm one timer for `poll_timeout`.
 pub struct Engine {
     pub(crate) core: Core,
-    connections: BTreeMap<ConnId, Arc<Connection>>,
+    connections: Register,
     sas: BTreeMap<IkeId, IkeSa>,
+    /// To be told of every change of `sas`, by `track` and `forget`.
+    index: Index,
+    rooms: Rooms,
+    pace: Pace,
     /// Our SPI of each IKE SA.
     spis: BTreeMap<u64, IkeId>,
-    /// IKE SAs we answer, by remote address and the initiator's SPI: tells repeats of IKE_SA_INIT.
-    inits: BTreeMap<(IpAddr, u64), IkeId>,
     cookies: CookieJar,
     /// All ends: nobody is let in.
     closing: bool,
@@ -126,10 +139,12 @@ impl Engine {
         let cookies = CookieJar::new(core.secret());
         Self {
             core,
-            connections: BTreeMap::new(),
+            connections: Register::default(),
             sas: BTreeMap::new(),
+            index: Index::default(),
+            rooms: Rooms::default(),
+            pace: Pace::default(),
             spis: BTreeMap::new(),
-            inits: BTreeMap::new(),
             cookies,
             closing: false,
             flood: halfopen::Flood::default(),
@@ -155,7 +170,7 @@ impl Engine {
     /// Removes a connection; its SAs end (reason [`Reconfigured`](crate::DownReason::Reconfigured)), the peer is told.
     pub fn remove_connection(&mut self, conn: ConnId, now: Instant) {
         self.terminate(conn, crate::DownReason::Reconfigured, now);
-        self.connections.remove(&conn);
+        self.connections.remove(conn);
     }
 
     /// Everything ends: every IKE SA is deleted, its requests repeated each `step` until they are answered, and nobody
@@ -217,7 +232,7 @@ impl Engine {
         | Report::SoftLimit { spi_in }
         | Report::HardLimit { spi_in }
         | Report::PathMoved { spi_in, .. }) = report;
-        if let Some(ike) = self.owner_of_child(|child| child.spi_in == spi_in) {
+        if let Some(ike) = self.index.with_child(spi_in) {
             self.with(ike, now, |sa, ctx| sa.handle_report(report, ctx));
         }
         self.settle(now);
@@ -225,13 +240,7 @@ impl Engine {
 
     /// The instant of [`poll_timeout`](Self::poll_timeout) has come. Calling it early does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let due: Vec<IkeId> = self
-            .sas
-            .iter()
-            .filter(|(_, sa)| sa.next_timeout().is_some_and(|at| at <= now))
-            .map(|(id, _)| *id)
-            .collect();
-        for ike in due {
+        for ike in self.index.due(now) {
             self.with(ike, now, IkeSa::handle_timeout);
         }
         self.settle(now);
@@ -255,7 +264,7 @@ impl Engine {
     /// When [`handle_timeout`](Self::handle_timeout) is next due. `None`: nothing waits.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.sas.values().filter_map(IkeSa::next_timeout).min()
+        self.index.next_timeout()
     }
 
     /// What was dropped, refused and repeated since the start.
@@ -267,32 +276,63 @@ impl Engine {
     /// Runs one step of one IKE SA and takes it off the tables when that closed it.
     fn with(&mut self, ike: IkeId, now: Instant, step: impl FnOnce(&mut IkeSa, &mut Ctx<'_>)) {
         let Some(sa) = self.sas.get_mut(&ike) else { return };
-        let mut ctx = Ctx { core: &mut self.core, connections: &self.connections, now };
+        let mut ctx = Ctx { core: &mut self.core, connections: &self.connections, index: &self.index, now };
         step(sa, &mut ctx);
         if sa.is_closed() {
-            self.forget(ike);
+            self.forget(ike, now);
+        } else {
+            self.track(ike, now);
         }
     }
 
-    fn insert(&mut self, sa: IkeSa) {
-        self.spis.insert(sa.our_spi().0, sa.id());
+    fn insert(&mut self, sa: IkeSa, now: Instant) {
         let id = sa.id();
+        self.spis.insert(sa.our_spi().0, id);
+        if sa.is_initiating() {
+            self.pace.wait(id, sa.shell.path.remote.ip(), now);
+        }
         self.sas.insert(id, sa);
+        self.track(id, now);
     }
 
-    fn forget(&mut self, ike: IkeId) {
+    /// Notes where an IKE SA stands after a step.
+    fn track(&mut self, ike: IkeId, now: Instant) {
+        let Some(sa) = self.sas.get(&ike) else { return };
+        self.index.note(sa);
+        if !sa.is_half_open() {
+            self.rooms.free(ike);
+        }
+        self.pace.note(ike, sa.is_dialling().then(|| sa.shell.window.sent()), now);
+    }
+
+    fn forget(&mut self, ike: IkeId, now: Instant) {
         if let Some(sa) = self.sas.remove(&ike) {
             self.spis.remove(&sa.our_spi().0);
             self.core.drop_works(ike);
         }
-        self.inits.retain(|_, owner| *owner != ike);
+        self.index.forget(ike);
+        self.rooms.free(ike);
+        self.pace.note(ike, None, now);
     }
 
-    /// What one IKE SA asked to be done to another, until nothing is left to do.
+    /// What one IKE SA asked to be done to another, and the dials whose turn it is, until nothing is left to do.
     fn settle(&mut self, now: Instant) {
+        self.settle_crosses(now);
+        while let Some(ike) = self.pace.next(now) {
+            if self.sas.contains_key(&ike) {
+                self.with(ike, now, IkeSa::begin);
+                self.settle_crosses(now);
+            } else {
+                // Ended while it waited.
+                self.pace.note(ike, None, now);
+            }
+        }
+    }
+
+    fn settle_crosses(&mut self, now: Instant) {
         while let Some(cross) = self.core.crosses.pop_front() {
             match cross {
-                Cross::Spawn(sa) => self.insert(*sa),
+                Cross::Spawn(sa) => self.insert(*sa, now),
                 Cross::Adopt { old, new } => self.adopt(old, new, now),
                 Cross::Orphan { old } => self.orphan(old, now),
                 Cross::Linger { ike } => self.with(ike, now, IkeSa::linger),
@@ -306,9 +346,10 @@ impl Engine {
     /// The peer may still be about to delete it: it stays for one more repetition.
     fn orphan(&mut self, old: IkeId, now: Instant) {
         let at = now + ORPHAN;
-        let of_old = |sa: &&mut IkeSa| sa.up().is_some_and(|up| up.inherits_from == Some(old));
-        for sa in self.sas.values_mut().filter(of_old) {
-            sa.shell.timers.set(Timer::GiveUp, at);
+        let of_old = |sa: &&IkeSa| sa.up().is_some_and(|up| up.inherits_from == Some(old));
+        let heirs: Vec<IkeId> = self.sas.values().filter(of_old).map(IkeSa::id).collect();
+        for ike in heirs {
+            self.with(ike, now, |sa, _| sa.shell.timers.set(Timer::GiveUp, at));
         }
     }
 
@@ -320,6 +361,7 @@ impl Engine {
             return;
         }
         let Some(estate) = self.sas.get_mut(&old).and_then(IkeSa::bequeath) else { return };
+        self.track(old, now);
         self.with(new, now, |sa, ctx| sa.inherit(estate, ctx));
     }
 }

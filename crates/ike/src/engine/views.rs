@@ -9,14 +9,13 @@ impl Engine {
     /// The connection's IKE SAs that are up or being made, oldest first.
     #[must_use]
     pub fn ike_status(&self, conn: ConnId) -> Vec<IkeStatus> {
-        self.sas.values().filter(|sa| sa.conn() == Some(conn)).filter_map(IkeSa::status).collect()
+        self.sas_of(conn).filter_map(IkeSa::status).collect()
     }
 
     /// The connection's CHILD SAs, oldest first.
     #[must_use]
     pub fn child_status(&self, conn: ConnId) -> Vec<ChildStatus> {
-        let mut list: Vec<_> =
-            self.sas.values().filter(|sa| sa.conn() == Some(conn)).flat_map(IkeSa::child_status).collect();
+        let mut list: Vec<_> = self.sas_of(conn).flat_map(IkeSa::child_status).collect();
         list.sort_by_key(|status| status.child);
         list
     }
@@ -30,7 +29,25 @@ impl Engine {
     /// IKE SAs being answered that have not authenticated.
     #[must_use]
     pub fn half_open(&self) -> usize {
-        self.sas.values().filter(|sa| sa.is_half_open()).count()
+        self.rooms.len()
+    }
+
+    /// At most so many are, whatever anybody sends: [`Limits::half_open`](crate::Limits::half_open), and one for each
+    /// connection whose peer may be anywhere; and for each address that connections name, two for each of these and
+    /// [`Limits::half_open_per_address`](crate::Limits::half_open_per_address).
+    #[must_use]
+    pub fn half_open_bound(&self) -> usize {
+        super::rooms::bound(&self.connections, &self.core.limits)
+    }
+
+    /// A connection that lost an IKE SA, whatever became of that one, since this was last asked. For the owner that waits
+    /// for what it dialled: not every end of a dial is an [`Event`](crate::Event), one by command is none.
+    pub fn poll_bereft(&mut self) -> Option<ConnId> {
+        self.index.pop_bereft()
+    }
+
+    fn sas_of(&self, conn: ConnId) -> impl Iterator<Item = &IkeSa> {
+        self.index.of(conn).filter_map(|ike| self.sas.get(&ike))
     }
 
     /// All IKE SAs held, those kept only to repeat a last answer included.

@@ -53,6 +53,14 @@ pub(crate) fn peer_identity(config: &Connection, shell: &Shell) -> Identity {
     config.remote_id.clone().unwrap_or_else(|| Identity::from_address(shell.path.remote.ip()))
 }
 
+/// Must the peer on this path prove to be this one?
+pub(crate) fn is_peer(config: &Connection, shell: &Shell, claimed: &Identity) -> bool {
+    match &config.remote_id {
+        Some(id) => id.matches(claimed),
+        None => Identity::from_address(shell.path.remote.ip()).matches(claimed),
+    }
+}
+
 /// What IKE_SA_INIT hands on.
 pub(crate) struct Dial {
     pub(crate) conn: ConnId,

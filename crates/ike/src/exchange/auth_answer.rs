@@ -1,6 +1,5 @@
 //! IKE_AUTH as responder (RFC 7296 section 1.2): which connection the peer belongs to, and whether it proves it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crypto::Secret;
@@ -14,8 +13,9 @@ use crate::config::{ConnId, Connection};
 use crate::cookie::Forms;
 use crate::core::{Cross, Ctx};
 use crate::counters::Counter;
-use crate::event::{ChildId, Nat, Note, Role};
-use crate::exchange::auth::{our_identity, peer_identity};
+use crate::engine::Door;
+use crate::event::{Nat, Note, Role};
+use crate::exchange::auth::{is_peer, our_identity, peer_identity};
 use crate::failure::{Exchange, Failure, Misbehaviour};
 use crate::identity::Identity;
 use crate::keys::DeriveKey;
@@ -26,9 +26,8 @@ use crate::sa::{Channel, Opened, Shell, State, Up, UpParts};
 
 /// IKE_SA_INIT is answered.
 pub(crate) struct HalfOpen {
-    pub(crate) candidates: Vec<ConnId>,
-    /// The CHILD SA in use of each of them that has one.
-    pub(crate) standing: BTreeMap<ConnId, ChildId>,
+    /// The connections it may be for.
+    pub(crate) door: Arc<Door>,
     pub(crate) suite: IkeSuite,
     pub(crate) channel: Channel,
     pub(crate) derive: DeriveKey,
@@ -123,17 +122,18 @@ impl HalfOpen {
                     && suite.groups.iter().all(|word| one.groups.contains(word))
             })
         };
-        self.candidates
+        let candidates = &self.door.candidates;
+        candidates
             .iter()
             .filter_map(|conn| Some((*conn, ctx.connection(*conn)?)))
-            .filter(|(_, config)| peer_identity(config, shell).matches(claimed) && allows(config))
+            .filter(|(_, config)| is_peer(config, shell, claimed) && allows(config))
             .filter(|(_, config)| wanted.as_ref().is_none_or(|id| our_identity(config, shell).matches(id)))
             .collect()
     }
 
     /// The identity we would have accepted, where only one connection is concerned.
     fn expected(&self, shell: &Shell, ctx: &Ctx<'_>) -> Option<Identity> {
-        let [only] = self.candidates.as_slice() else { return None };
+        let [only] = self.door.candidates.as_slice() else { return None };
         ctx.connection(*only).map(|config| peer_identity(&config, shell))
     }
 
@@ -149,7 +149,7 @@ impl HalfOpen {
         ctx.count(Counter::AuthenticationFailed);
         let answer = [bare(NotifyType::AUTHENTICATION_FAILED)];
         shell.answer(&mut self.channel, &message.header, message.path, &answer, ctx);
-        if let [only] = self.candidates.as_slice() {
+        if let [only] = self.door.candidates.as_slice() {
             ctx.failed(*only, failure.clone());
         }
         ctx.core.note_stranger(Note::Refused { remote: message.path.remote, claimed, failure }, ctx.now);
@@ -170,7 +170,7 @@ impl HalfOpen {
         matched: Match,
         ctx: &mut Ctx<'_>,
     ) -> State {
-        let Self { standing, suite, channel, derive, pr, response, ni, nr, nat, vendors, .. } = *self;
+        let Self { suite, channel, derive, pr, response, ni, nr, nat, vendors, .. } = *self;
         let Match { conn, config, proof } = matched;
         let local_id = our_identity(&config, shell);
         let id = local_id.to_wire();
@@ -192,8 +192,8 @@ impl HalfOpen {
         up.announce(shell, ctx);
         let initial_contact = body.has(NotifyType::INITIAL_CONTACT);
         ctx.core.crosses.push_back(Cross::Established { ike: shell.id, conn, initial_contact });
-        // What a peer that remembers nothing had is not sent on any more.
-        let replaces = standing.get(&conn).copied().filter(|_| !initial_contact);
+        // The one it makes takes over from the one there is, unless it remembers nothing of that.
+        let replaces = ctx.index.newest_child(conn).filter(|_| !initial_contact);
         match child_answer::consider(&config, body, Pfs::Auth, Exchange::IkeAuth) {
             Ok(considered) => {
                 match up.derive.child(considered.choice.suite, None, (&ni, &nr), Role::Responder) {

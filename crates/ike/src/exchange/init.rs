@@ -42,8 +42,13 @@ pub(crate) struct Initiating {
 }
 
 enum InitStage {
+    /// For its turn among the dials to the same address.
+    Waiting,
     Generating(WorkId),
-    Sent { pair: Box<KeyPair>, request: Vec<u8> },
+    Sent {
+        pair: Box<KeyPair>,
+        request: Vec<u8>,
+    },
     Agreeing(WorkId, Box<Reply>),
 }
 
@@ -58,13 +63,17 @@ pub(crate) struct Reply {
     pub(crate) vendors: Vec<String>,
 }
 
+fn first_group(config: &Connection) -> Option<Group> {
+    config.ike_proposals.iter().flat_map(|one| &one.groups).next().copied()
+}
+
 /// Cookies and group demands one dial puts up with.
 const MAX_RETRIES: u8 = 6;
 /// Dials begun anew because of doubt; the one after them takes the answer it has.
 const MAX_ANEW: u8 = 2;
 
 impl Initiating {
-    /// Begins a dial. `None` when the connection names no group at all.
+    /// A dial, which [begins](Self::begin) when its turn comes. `None` when the connection names no group at all.
     pub(crate) fn start(
         conn: ConnId,
         config: Arc<Connection>,
@@ -82,11 +91,9 @@ impl Initiating {
         path: Path,
         ctx: &mut Ctx<'_>,
     ) -> Option<IkeSa> {
-        let group = *config.ike_proposals.iter().flat_map(|one| &one.groups).next()?;
+        let group = first_group(&config)?;
         let (id, spi) = (ctx.core.ike_id(), IkeSpi(ctx.core.ike_spi()));
         let shell = Shell::new(id, Role::Initiator, (spi, IkeSpi::ZERO), path, ctx.now);
-        let seed = ctx.core.secret_seed();
-        let work = ctx.core.work(id, Work::Generate { group, seed });
         let state = Self {
             conn,
             config,
@@ -99,9 +106,32 @@ impl Initiating {
             doubt: Doubt::default(),
             before,
             fake_nat: ctx.core.random(),
-            stage: InitStage::Generating(work),
+            stage: InitStage::Waiting,
         };
         Some(IkeSa::new(shell, State::Initiating(Box::new(state))))
+    }
+
+    /// Its turn has come; the connection may have changed since it was asked for.
+    pub(crate) fn begin(&mut self, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        if !matches!(self.stage, InitStage::Waiting) {
+            return;
+        }
+        if let Some((config, group)) = ctx.connection(self.conn).and_then(|c| first_group(&c).map(|g| (c, g)))
+        {
+            (self.config, self.group) = (config, group);
+        }
+        shell.begun = ctx.now;
+        self.generate(shell, ctx);
+    }
+
+    fn generate(&mut self, shell: &Shell, ctx: &mut Ctx<'_>) {
+        let (group, seed) = (self.group, ctx.core.secret_seed());
+        self.stage = InitStage::Generating(ctx.core.work(shell.id, Work::Generate { group, seed }));
+    }
+
+    /// Is what comes next the proof, for which it must be known whether it stands [alone](Self::alone)?
+    pub(crate) fn is_agreeing(&self) -> bool {
+        matches!(self.stage, InitStage::Agreeing(..))
     }
 
     pub(crate) fn handle_work(
@@ -149,7 +179,8 @@ impl Initiating {
         };
         let packets = vec![Arc::from(request.as_slice())];
         shell.send(&packets, shell.path, ctx);
-        shell.window.sent_request(packets, Exchange::IkeSaInit, self.config.dpd.timeout, ctx.now);
+        let (random, patience) = (ctx.core.random_u32(), self.config.dpd.timeout);
+        shell.window.sent_request(packets, Exchange::IkeSaInit, patience, random, ctx.now);
         self.stage = InitStage::Sent { pair, request };
         State::Initiating(self)
     }
@@ -214,7 +245,8 @@ impl Initiating {
         {
             return self.accept(shell, &message, ctx);
         }
-        let anew = Self::start_after(self.before + 1, self.conn, self.config, shell.path, ctx);
+        let config = ctx.connection(self.conn);
+        let anew = config.and_then(|now| Self::start_after(self.before + 1, self.conn, now, shell.path, ctx));
         if let Some(sa) = anew {
             ctx.core.crosses.push_back(Cross::Spawn(Box::new(sa)));
         }
@@ -249,7 +281,9 @@ impl Initiating {
         self.cookie = Some(cookie.to_vec());
         match std::mem::replace(&mut self.stage, InitStage::Generating(WorkId(0))) {
             InitStage::Sent { pair, .. } => self.send(shell, pair, ctx),
-            InitStage::Generating(_) | InitStage::Agreeing(..) => State::Initiating(self),
+            InitStage::Waiting | InitStage::Generating(_) | InitStage::Agreeing(..) => {
+                State::Initiating(self)
+            }
         }
     }
 
@@ -280,8 +314,7 @@ impl Initiating {
         self.start_over(shell);
         self.doubt.clear();
         self.group = group;
-        let seed = ctx.core.secret_seed();
-        self.stage = InitStage::Generating(ctx.core.work(shell.id, Work::Generate { group, seed }));
+        self.generate(shell, ctx);
         State::Initiating(self)
     }
 

@@ -1,16 +1,16 @@
 //! IKE_SA_INIT as responder (RFC 7296 section 1.2), once cookies and bounds let it through.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crypto::Secret;
 use ike_wire::{Header, IkeSpi, KeGroup, KeyExchange, NotifyType, Payload, SecurityAssociation, encode};
 
 use super::body::{Body, bare};
-use crate::config::{ConnId, Encapsulation, Path};
+use crate::config::Path;
 use crate::cookie::Forms;
 use crate::core::Ctx;
 use crate::counters::Counter;
+use crate::engine::Door;
 use crate::event::{Nat, Note, Role};
 use crate::exchange::auth_answer::HalfOpen;
 use crate::failure::Failure;
@@ -26,8 +26,7 @@ use crate::work::{Work, WorkId, WorkOutcome};
 pub(crate) struct Answering {
     work: WorkId,
     header: Header,
-    pub(crate) candidates: Vec<ConnId>,
-    encapsulation: Encapsulation,
+    pub(crate) door: Arc<Door>,
     suite: IkeSuite,
     answer: SecurityAssociation,
     pub(crate) request: Forms,
@@ -41,11 +40,11 @@ pub(crate) struct Answering {
 pub(crate) struct Accepted<'a> {
     pub(crate) header: Header,
     pub(crate) body: Body<'a>,
-    pub(crate) raw: &'a [u8],
     pub(crate) path: Path,
-    /// Connections it may be for, the likeliest first.
-    pub(crate) candidates: Vec<ConnId>,
-    pub(crate) encapsulation: Encapsulation,
+    /// What it may be for.
+    pub(crate) door: Arc<Door>,
+    /// It, and what it would be with cookies that were demanded of its sender.
+    pub(crate) forms: Forms,
     pub(crate) choice: IkeChoice,
     pub(crate) ni: &'a [u8],
     pub(crate) public: &'a [u8],
@@ -72,11 +71,10 @@ impl Answering {
         let state = Self {
             work,
             header: accepted.header,
-            candidates: accepted.candidates,
-            encapsulation: accepted.encapsulation,
+            door: accepted.door,
             suite: accepted.choice.suite,
             answer: accepted.choice.answer,
-            request: Forms::new(accepted.raw.to_vec()),
+            request: accepted.forms,
             ni: accepted.ni.to_vec(),
             nat_payloads: body.0.iter().filter(is_nat).cloned().collect(),
             fragments: body.has(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED),
@@ -121,9 +119,9 @@ impl Answering {
         let nat = if self.nat_payloads.is_empty() {
             Nat::default()
         } else {
-            payloads.extend(natd::notifies(self.encapsulation, spis, shell.path, ctx.core.random()));
+            payloads.extend(natd::notifies(self.door.encapsulation, spis, shell.path, ctx.core.random()));
             // The request was hashed while our SPI was still unknown.
-            natd::detect(self.encapsulation, (shell.spi_i, IkeSpi::ZERO), shell.path, &self.nat_payloads)
+            natd::detect(self.door.encapsulation, (shell.spi_i, IkeSpi::ZERO), shell.path, &self.nat_payloads)
         };
         if self.fragments {
             payloads.push(bare(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED));
@@ -137,8 +135,7 @@ impl Answering {
         shell.send(&packets, shell.path, ctx);
         shell.window.answered(packets);
         State::HalfOpen(Box::new(HalfOpen {
-            candidates: self.candidates,
-            standing: BTreeMap::new(),
+            door: self.door,
             suite: self.suite,
             channel: Channel::new(keys.crypt, self.fragments),
             derive: keys.derive,

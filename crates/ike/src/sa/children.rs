@@ -42,7 +42,9 @@ impl Up {
 
     fn put(&mut self, agreed: Agreed, inbound_only: bool, shell: &Shell, ctx: &mut Ctx<'_>) -> ChildId {
         let Agreed { spi_in, answer, keys, role, replaces, resource } = agreed;
-        let rekeyed = replaces.is_some_and(|old| self.children.contains_key(&old));
+        // Also one whose predecessor the peer deleted in the meantime; but not the first of a new IKE SA, which takes the
+        // place of one that belongs to another.
+        let rekeyed = replaces.is_some_and(|old| self.pool.is_some() || self.children.contains_key(&old));
         if resource.is_any() && !rekeyed && !inbound_only {
             self.settle_resources(answer.peer_resource.is_some(), role, ctx.now);
         }

@@ -173,7 +173,8 @@ impl IkeSa {
     }
 
     pub(crate) fn handle_timeout(&mut self, ctx: &mut Ctx<'_>) {
-        match self.shell.window.tick(ctx.now) {
+        let random = ctx.core.random_u32();
+        match self.shell.window.tick(random, ctx.now) {
             Tick::Wait => {}
             Tick::Repeat { sent } => {
                 self.shell.repeat_request(ctx);
@@ -284,6 +285,13 @@ impl IkeSa {
     pub(crate) fn drop_silently(&mut self, reason: DownReason, ctx: &mut Ctx<'_>) {
         if let State::Up(mut up) = std::mem::replace(&mut self.state, State::Closed) {
             up.close(&mut self.shell, reason, ctx);
+        }
+    }
+
+    /// A dial's turn has come.
+    pub(crate) fn begin(&mut self, ctx: &mut Ctx<'_>) {
+        if let State::Initiating(state) = &mut self.state {
+            state.begin(&mut self.shell, ctx);
         }
     }
 

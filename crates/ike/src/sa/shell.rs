@@ -96,7 +96,7 @@ impl Shell {
             return;
         };
         self.send(&packets, self.path, ctx);
-        self.window.sent_request(packets, exchange, patience, ctx.now);
+        self.window.sent_request(packets, exchange, patience, ctx.core.random_u32(), ctx.now);
     }
 
     /// Seals and sends the answer to a request that the window accepted, to where the request came from.

@@ -6,6 +6,7 @@ mod endings;
 mod establish;
 mod host;
 mod hostile;
+mod many;
 mod pair;
 mod refusals;
 mod rekey;

@@ -175,3 +175,33 @@ fn of_a_peer_that_came_again_only_what_its_new_ike_sa_made_is_sent_on() {
     children.inherit(IkeId(2), IkeId(1));
     assert_eq!(ways(&children), [3, 2]);
 }
+
+/// The same with HMAC-SHA2-512, whose packets are longer by some dozens of octets.
+fn longer(mut up: ChildUp) -> ChildUp {
+    let (encr, integ) =
+        (Encr::from_keyword("aes256").unwrap(), crypto::Integ::from_keyword("sha512").unwrap());
+    up.suite = Suite::new(encr, Some(integ)).unwrap();
+    let (encr, integ) = (|| Secret::from(vec![7; 32]), || Secret::from(vec![9; 64]));
+    up.keys = ChildKeys { encr_in: encr(), integ_in: integ(), encr_out: encr(), integ_out: integ() };
+    up
+}
+
+#[test]
+fn the_mtu_is_that_of_the_sa_with_the_longest_packets() {
+    let (mut children, now) = (Children::default(), now());
+    assert_eq!(children.inner_mtu(1500), None);
+    children.up(&child(1, None, Role::Initiator), [0; 16], now).unwrap();
+    let short = children.inner_mtu(1500).unwrap();
+    let mut further = longer(child(2, None, Role::Initiator));
+    further.resource = Resource(1);
+    children.up(&further, [0; 16], now).unwrap();
+    let long = children.inner_mtu(1500).unwrap();
+    assert!(long < short, "{long} {short}");
+    children.down(ChildId(2), Duration::ZERO, now);
+    assert_eq!(children.inner_mtu(1500), Some(short));
+    // A successor by the peer, not sent on until the old one ends.
+    children.up(&longer(child(3, Some(1), Role::Responder)), [0; 16], now).unwrap();
+    assert_eq!(children.inner_mtu(1500), Some(short));
+    children.down(ChildId(1), LINGER, now);
+    assert_eq!(children.inner_mtu(1500), Some(long));
+}
