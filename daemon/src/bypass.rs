@@ -3,62 +3,91 @@
 //!
 //! A device that cannot be had so costs a warning, never the tunnels: the raw sockets carry everything it would have.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
 
 use control::view;
 use kernel::netlink::Netlink;
-use kernel::xdp::{XdpCounts, XdpDevice, XdpError, XdpReceiver, XdpSender};
+use kernel::xdp::{
+    XdpCounts, XdpDevice, XdpError, XdpLosses, XdpMeter, XdpReceiver, XdpScout, XdpSender, XdpTransmitter,
+};
+use workers::Bypass as Sender;
 
 use crate::sockets::{off, on};
 
-/// Sends for all workers, one batch after another.
-pub(crate) type Sender = Arc<Mutex<XdpSender>>;
-
 /// What was opened.
 pub(crate) struct Bypass {
-    /// `None` when no device could be had.
-    pub(crate) sender: Option<Sender>,
+    /// What is left of it when the workers have theirs.
+    pub(crate) shown: Shown,
     /// One a queue, with its number.
     pub(crate) receivers: Vec<(usize, XdpReceiver)>,
-    /// Each device that could not be had, and why.
-    pub(crate) faults: Vec<(String, String)>,
+    /// Who asks for the sender; `None` where there is none.
+    scout: Option<XdpScout>,
 }
 
 /// Opens the devices. It takes powers that the daemon gives up afterwards (`CAP_BPF`, `CAP_IPC_LOCK`). `mark` is that of the
 /// outer packets. Must run in the daemon's network namespace.
 pub(crate) fn open(devices: &[String], mark: Option<u32>) -> Bypass {
-    let mut bypass = Bypass { sender: None, receivers: Vec::new(), faults: Vec::new() };
-    let mut sender = match XdpSender::new(mark) {
-        Ok(sender) => sender,
+    let mut bypass = Bypass { shown: Shown::default(), receivers: Vec::new(), scout: None };
+    match XdpSender::new(mark) {
+        Ok((sender, scout)) => bypass.open_each(devices, sender, scout),
         Err(error) => {
-            bypass.faults.extend(devices.iter().map(|device| (device.clone(), error.to_string())));
-            return bypass;
-        }
-    };
-    for device in devices {
-        match open_one(device, &mut sender) {
-            Ok(receivers) => bypass.receivers.extend((0..).zip(receivers)),
-            Err(error) => bypass.faults.push((device.clone(), error.to_string())),
+            let fault = |device: &String| (device.clone(), error.to_string());
+            bypass.shown.faults.extend(devices.iter().map(fault));
         }
     }
-    if sender.devices().next().is_some() {
-        bypass.sender = Some(Arc::new(Mutex::new(sender)));
-    }
-    for (device, why) in &bypass.faults {
+    for (device, why) in &bypass.shown.faults {
         tracing::warn!(device, "protocol 50 goes through the kernel's stack: {why}");
     }
     bypass
 }
 
-fn open_one(name: &str, sender: &mut XdpSender) -> Result<Vec<XdpReceiver>, XdpError> {
+impl Bypass {
+    fn open_each(&mut self, devices: &[String], mut sender: XdpSender, scout: XdpScout) {
+        let mut meters = Vec::new();
+        for name in devices {
+            match open_one(name) {
+                Ok((device, receivers, transmitter)) => {
+                    meters.push(receivers.iter().map(XdpReceiver::meter).collect());
+                    sender.add(device, transmitter);
+                    self.receivers.extend((0..).zip(receivers));
+                }
+                Err(error) => self.shown.faults.push((name.clone(), error.to_string())),
+            }
+        }
+        if !meters.is_empty() {
+            self.shown.sender = Some(Arc::new(Mutex::new(sender)));
+            self.shown.meters = meters.into();
+            self.scout = Some(scout);
+        }
+    }
+
+    /// Starts the thread that asks the kernel which way packets take, so that no worker waits for an answer. It ends with the
+    /// sender. Not before powers were given up, which it would keep.
+    ///
+    /// # Errors
+    /// No thread is to be had.
+    pub(crate) fn start_scout(&mut self) -> io::Result<()> {
+        let Some(scout) = self.scout.take() else { return Ok(()) };
+        let serve = move || {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scout.serve())) {
+                let why = workers::words(panic.as_ref());
+                tracing::error!(
+                    "protocol 50 goes through the kernel's stack from now on: the scout died: {why}"
+                );
+            }
+        };
+        Builder::new().name("scout".to_owned()).spawn(serve).map(drop)
+    }
+}
+
+fn open_one(name: &str) -> Result<(XdpDevice, Vec<XdpReceiver>, XdpTransmitter), XdpError> {
     let mut netlink = Netlink::open().map_err(|source| XdpError::Kernel { what: "netlink", source })?;
     let device = XdpDevice::attach(&mut netlink, name)?;
-    let (receivers, mut transmitters): (Vec<_>, Vec<_>) = device.open_all()?.into_iter().unzip();
-    // There is at least one; its queue is as good as another.
-    if let Some(transmitter) = (!transmitters.is_empty()).then(|| transmitters.swap_remove(0)) {
-        sender.add(device, transmitter);
-    }
-    Ok(receivers)
+    let (receivers, transmitter) = device.open_all()?;
+    Ok((device, receivers, transmitter))
 }
 
 /// What is sent carries this mark from now on.
@@ -66,52 +95,134 @@ pub(crate) fn set_mark(sender: &Sender, mark: Option<u32>) {
     sender.lock().unwrap_or_else(PoisonError::into_inner).set_mark(mark);
 }
 
-/// Packets sent past the stack and by the raw socket, by reason; what never happened is left out.
-fn counts(counts: XdpCounts) -> Vec<view::NamedCount> {
-    [
-        ("past-the-stack", counts.sent),
-        ("of-those-by-program", counts.injected),
-        ("no-way", counts.no_way),
-        ("too-long", counts.too_long),
-        ("no-frame", counts.no_frame),
-        ("lost", counts.lost),
-    ]
-    .into_iter()
-    .filter(|(_, count)| *count > 0)
-    .map(|(name, count)| view::NamedCount { name: name.to_owned(), count })
-    .collect()
-}
-
 /// What `show interfaces` and a change of the mark need of it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Shown {
     /// `None` when no device could be had.
     pub(crate) sender: Option<Sender>,
+    /// Those of each of the sender's devices, in their order.
+    meters: Arc<[Vec<XdpMeter>]>,
     /// Each device that could not be had, and why.
-    pub(crate) faults: Vec<(String, String)>,
+    faults: Vec<(String, String)>,
 }
 
 impl Shown {
-    /// Each device asked for, on or off and why, and what went which way.
+    /// Each device asked for, on or off and why, what went which way and what was lost; and what led by none of them.
     pub(crate) fn read(&self) -> Vec<view::Socket> {
-        let one = |device: &str, offloads| view::Socket {
-            name: format!("xdp {device}"),
-            offloads,
-            counts: Vec::new(),
-        };
         let mut found = Vec::new();
         if let Some(sender) = &self.sender {
             let sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
-            found.extend(sender.devices().map(|device| {
-                let why = "the driver has no XDP: the program stands behind it, which gains little";
-                let native = if device.native() { on("native") } else { off("native", why) };
-                one(device.name(), vec![on("af_xdp"), native])
-            }));
-            if let Some(first) = found.first_mut() {
-                first.counts = counts(sender.counts());
+            for ((device, sent), meters) in sender.devices().zip(self.meters.iter()) {
+                let counts = counts(sent, losses(meters));
+                found.push(line(&format!("xdp {}", device.name()), offloads(device), counts));
+            }
+            if sender.elsewhere() > 0 {
+                let counts = vec![named("no-way", sender.elsewhere())];
+                found.push(line("xdp, by no such device", Vec::new(), counts));
             }
         }
-        found.extend(self.faults.iter().map(|(device, why)| one(device, vec![off("af_xdp", why)])));
+        let fault = |(device, why): &(String, String)| {
+            line(&format!("xdp {device}"), vec![off("af_xdp", why)], Vec::new())
+        };
+        found.extend(self.faults.iter().map(fault));
         found
+    }
+}
+
+fn line(name: &str, offloads: Vec<view::Offload>, counts: Vec<view::NamedCount>) -> view::Socket {
+    view::Socket { name: name.to_owned(), offloads, counts }
+}
+
+fn offloads(device: &XdpDevice) -> Vec<view::Offload> {
+    if !device.is_attached() {
+        // A program for another takes powers that were given up.
+        let why = "the device went away; one of its name is taken up when the daemon starts again";
+        return vec![off("af_xdp", why)];
+    }
+    let why = "the driver has no XDP: the program stands behind it, which gains little";
+    vec![on("af_xdp"), if device.native() { on("native") } else { off("native", why) }]
+}
+
+/// Packets that the kernel took for us and lost, over all queues of a device.
+fn losses(meters: &[XdpMeter]) -> XdpLosses {
+    let mut sum = XdpLosses::default();
+    // What the kernel does not say is not counted.
+    for XdpLosses { full, other, damaged } in meters.iter().filter_map(|meter| meter.losses().ok()) {
+        sum.full += full;
+        sum.other += other;
+        sum.damaged += damaged;
+    }
+    sum
+}
+
+/// Packets sent past the stack and by the raw socket, by reason, and those lost in receiving; what never happened is left
+/// out.
+fn counts(sent: XdpCounts, lost: XdpLosses) -> Vec<view::NamedCount> {
+    [
+        ("past-the-stack", sent.sent),
+        ("of-those-by-program", sent.injected),
+        ("no-way", sent.no_way),
+        ("too-long", sent.too_long),
+        ("no-frame", sent.no_frame),
+        ("lost", sent.lost),
+        ("receive-full", lost.full),
+        ("receive-error", lost.other),
+        ("receive-damaged", lost.damaged),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
+    .map(|(name, count)| named(name, count))
+    .collect()
+}
+
+fn named(name: &str, count: u64) -> view::NamedCount {
+    view::NamedCount { name: name.to_owned(), count }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_device_has_its_line_and_one_that_went_away_says_what_to_do() {
+        crate::host::tests::inside(|netlink, wan| {
+            let mut bypass = open(&["wan", "none"].map(str::to_owned), None);
+            bypass.start_scout().unwrap();
+            let lines = |bypass: &Bypass| {
+                let line = |line: view::Socket| {
+                    let first = line.offloads[0].clone();
+                    assert_eq!((&first.name[..], &line.counts[..]), ("af_xdp", &[][..]));
+                    (line.name, first.on, first.why)
+                };
+                bypass.shown.read().into_iter().map(line).collect::<Vec<_>>()
+            };
+            let none = ("xdp none".to_owned(), false, Some("there is no device none".to_owned()));
+            assert_eq!(lines(&bypass), [("xdp wan".to_owned(), true, None), none.clone()]);
+            assert_eq!(bypass.receivers.len(), bypass.shown.meters.iter().map(Vec::len).sum::<usize>());
+            netlink.delete_link(wan).unwrap();
+            netlink.create_bridge("wan").unwrap();
+            let after = lines(&bypass);
+            assert_eq!((&after[0].0[..], after[0].1), ("xdp wan", false));
+            assert!(after[0].2.as_ref().is_some_and(|why| why.contains("when the daemon starts again")));
+            assert_eq!(after[1], none);
+        });
+    }
+
+    #[test]
+    fn what_was_lost_in_receiving_stands_beside_what_was_sent() {
+        let sent = XdpCounts { sent: 7, injected: 5, no_way: 1, ..XdpCounts::default() };
+        let told: Vec<(String, u64)> = counts(sent, XdpLosses { full: 3, other: 2, damaged: 4 })
+            .into_iter()
+            .map(|named| (named.name, named.count))
+            .collect();
+        let expected = [
+            ("past-the-stack", 7),
+            ("of-those-by-program", 5),
+            ("no-way", 1),
+            ("receive-full", 3),
+            ("receive-error", 2),
+            ("receive-damaged", 4),
+        ];
+        assert_eq!(told, expected.map(|(name, count)| (name.to_owned(), count)));
     }
 }

@@ -11,7 +11,6 @@ mod run;
 mod shell;
 mod sockets;
 mod start;
-mod worker;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -12,7 +12,6 @@
 //! and does no more than that: key exchanges and look-ups are computed elsewhere.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -23,6 +22,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use workers::{Uplink, Upward, Workers};
 
 use crate::bypass;
 use crate::host::{self, Host};
@@ -30,7 +30,6 @@ use crate::io::bgp::{self, Connections};
 use crate::io::control::{self, Asked};
 use crate::shell::{Outcome, Parts, Shell};
 use crate::sockets::{self, IkeSocket, Sockets};
-use crate::worker::{Uplink, Upward, Workers};
 use crate::{logging, start};
 
 type Failure = Box<dyn std::error::Error>;
@@ -108,10 +107,10 @@ fn assemble(file: &Path, plan: config::Gateway, logging: logging::Logging) -> Re
     let past_the_stack = (!plan.esp.af_xdp.is_empty()).then(|| bypass::open(&plan.esp.af_xdp, mark));
     // The control socket's group was given to it and programs were loaded: powers that are not needed again.
     start::confine();
-    let count = worker_count();
+    let count = workers::one_a_core();
     let mut opened = sockets::open(count, mark)?;
     if let Some(past_the_stack) = past_the_stack {
-        opened.take_bypass(past_the_stack);
+        opened.take_bypass(past_the_stack)?;
     }
     let Sockets { ike, workers, sender, notes, views } = opened;
     for note in notes {
@@ -140,12 +139,6 @@ fn assemble(file: &Path, plan: config::Gateway, logging: logging::Logging) -> Re
     shell.drain(&mut gateway);
     let sources = Sources { ike, uplink, host: done, bgp: streams, asked, outcomes };
     Ok(Daemon { gateway, shell, sources, _socket })
-}
-
-/// One worker a core.
-fn worker_count() -> NonZeroU32 {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    u32::try_from(cores).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }
 
 async fn turn(gateway: &mut Gateway, shell: &mut Shell, mut sources: Sources) -> Result<(), Failure> {

@@ -6,10 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use control::view::Offload;
+use control::view::{NamedCount, Offload};
 use control::{Answer, Request};
 use gateway::{Effect, Facts, Gateway, Input, Level, Line, RequestId, TunnelId};
 use tokio::sync::mpsc;
+use workers::Workers;
 
 use crate::host::{Command, Host};
 use crate::io::bgp::Connections;
@@ -18,7 +19,6 @@ use crate::logging::Logging;
 use crate::pool::Pool;
 use crate::sockets::{IkeSender, SocketViews};
 use crate::start;
-use crate::worker::Workers;
 
 /// Outcomes of work and look-ups that may wait for the loop.
 const OUTCOMES: usize = 256;
@@ -155,7 +155,9 @@ impl Shell {
             Request::Interfaces => {
                 facts.interfaces = self.offloads.clone();
                 facts.sockets = self.sockets.read();
-                facts.drops = self.workers.drops();
+                let drops = self.workers.drops().into_iter();
+                facts.drops =
+                    drops.map(|(name, count)| NamedCount { name: name.to_owned(), count }).collect();
             }
             Request::BgpNeighbors { .. } => facts.connections = self.connections.measured(),
             _ => {}
@@ -211,7 +213,7 @@ where
 {
     match catch_unwind(AssertUnwindSafe(task)) {
         Ok(outcome) => Ok(Box::new(outcome) as _),
-        Err(panic) => Err(format!("a thread of the pool died: {}", crate::worker::words(panic.as_ref()))),
+        Err(panic) => Err(format!("a thread of the pool died: {}", workers::words(panic.as_ref()))),
     }
 }
 

@@ -12,32 +12,19 @@ use std::sync::Arc;
 
 use control::view;
 use kernel::datagram::{RecvRing, SendFailure, Source};
-use kernel::procnet;
-use kernel::raw::{EspOptions, EspSocket, Family};
+use kernel::raw::{EspSocket, Family};
 use kernel::udp::{UdpOptions, UdpSocket};
-use kernel::xdp::XdpReceiver;
+use workers::{SocketError, WorkerSockets};
 
 use crate::bypass::{self, Bypass, Shown};
 
 /// IKE (RFC 7296 section 2).
 const IKE: u16 = 500;
 /// IKE and ESP through a translator (RFC 3948).
-const NAT: u16 = 4500;
-/// ESP (RFC 4303 section 2).
-const ESP: u8 = 50;
+const NAT: u16 = workers::PORT;
 /// Slots for messages on port 500; one is at most a datagram.
 const IKE_SLOTS: usize = 16;
 const IKE_SLOT: usize = 65_536;
-
-/// Why the sockets could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}: {source}{held}")]
-pub(crate) struct SocketsError {
-    what: String,
-    source: io::Error,
-    /// Who holds it, in words; empty when unknown.
-    held: String,
-}
 
 /// All outer sockets.
 pub(crate) struct Sockets {
@@ -53,68 +40,25 @@ pub(crate) struct Sockets {
     pub(crate) views: SocketViews,
 }
 
-/// What one worker sends and receives through.
-pub(crate) struct WorkerSockets {
-    /// Port 4500, one a family.
-    pub(crate) udp: Vec<Arc<UdpSocket>>,
-    /// Protocol 50, one a family, shared by all workers for sending.
-    pub(crate) esp: Vec<Arc<EspSocket>>,
-    /// Does this worker receive from them? A raw socket hears everything, so one worker does.
-    pub(crate) hears_esp: bool,
-    /// Protocol 50 past the kernel's stack: this worker's share of the devices' queues.
-    pub(crate) xdp: Vec<XdpReceiver>,
-    /// And the one to send so, shared by all workers; `None` where no device is asked for.
-    pub(crate) bypass: Option<bypass::Sender>,
-}
-
 /// Opens all of them for so many workers. `mark` is that of every outer packet where learned
 /// routes have a table of their own.
 ///
 /// A host without IPv6 gets the IPv4 sockets alone, with a note. Must run in the daemon's network namespace.
-pub(crate) fn open(workers: NonZeroU32, mark: Option<u32>) -> Result<Sockets, SocketsError> {
-    let several = workers.get() > 1;
+pub(crate) fn open(workers: NonZeroU32, mark: Option<u32>) -> Result<Sockets, SocketError> {
     let mut notes = Vec::new();
     // Port 500 first: it is never shared, so a second daemon stops here.
-    let ike = both(&mut notes, |any| bind(any, IKE, mark, false))?;
-    let mut shares: Vec<Vec<Arc<UdpSocket>>> = (0..workers.get()).map(|_| Vec::new()).collect();
-    for share in &mut shares {
-        for socket in &ike {
-            share.push(Arc::new(bind(socket.local().ip(), NAT, mark, several)?));
-        }
-    }
-    if several {
-        for socket in shares.first().into_iter().flatten() {
-            if let Err(error) = socket.deal_by_first_word(workers) {
-                notes.push(format!(
-                    "UDP {}: the kernel deals packets by address, not by SPI: {error}",
-                    socket.local()
-                ));
-            }
-        }
-    }
-    let esp: Vec<Arc<EspSocket>> =
-        ike.iter().map(|socket| raw(socket.local().ip(), mark).map(Arc::new)).collect::<Result<_, _>>()?;
+    let ike = both(&mut notes, |any| bind(any, mark))?;
+    let any: Vec<IpAddr> = ike.iter().map(|socket| socket.local().ip()).collect();
+    let shares = workers::open(workers, &any, mark, &mut notes)?;
     let ike: Vec<Arc<UdpSocket>> = ike.into_iter().map(Arc::new).collect();
-    let nat = shares.first().cloned().unwrap_or_default();
-    let views = SocketViews {
-        udp: ike.iter().chain(shares.iter().flatten()).cloned().collect(),
-        esp: esp.clone(),
-        bypass: None,
-    };
+    // The raw sockets are the same in every share.
+    let (nat, esp) = shares.first().map(|first| (first.udp.clone(), first.esp.clone())).unwrap_or_default();
+    let carrying = shares.iter().flat_map(|share| &share.udp);
+    let views = SocketViews { udp: ike.iter().chain(carrying).cloned().collect(), esp, bypass: None };
     Ok(Sockets {
         sender: IkeSender { ike: ike.clone(), nat },
         ike: ike.into_iter().map(IkeSocket::new).collect(),
-        workers: shares
-            .into_iter()
-            .enumerate()
-            .map(|(number, udp)| WorkerSockets {
-                udp,
-                esp: esp.clone(),
-                hears_esp: number == 0,
-                xdp: Vec::new(),
-                bypass: None,
-            })
-            .collect(),
+        workers: shares,
         notes,
         views,
     })
@@ -122,8 +66,12 @@ pub(crate) fn open(workers: NonZeroU32, mark: Option<u32>) -> Result<Sockets, So
 
 impl Sockets {
     /// Lets protocol 50 go past the kernel's stack where `bypass` has a device for it: its queues are dealt to the workers.
-    pub(crate) fn take_bypass(&mut self, bypass: Bypass) {
-        let Bypass { sender, receivers, faults } = bypass;
+    ///
+    /// # Errors
+    /// The thread that asks for it cannot be started.
+    pub(crate) fn take_bypass(&mut self, mut bypass: Bypass) -> io::Result<()> {
+        bypass.start_scout()?;
+        let Bypass { shown, receivers, .. } = bypass;
         let workers = self.workers.len().max(1);
         for (queue, receiver) in receivers {
             if let Some(worker) = self.workers.get_mut(queue % workers) {
@@ -131,71 +79,38 @@ impl Sockets {
             }
         }
         for worker in &mut self.workers {
-            worker.bypass.clone_from(&sender);
+            worker.bypass.clone_from(&shown.sender);
         }
-        self.views.bypass = Some(Shown { sender, faults });
+        self.views.bypass = Some(shown);
+        Ok(())
     }
 }
 
 /// IPv4 must open; IPv6 may be missing on the host.
 fn both(
     notes: &mut Vec<String>,
-    open: impl Fn(IpAddr) -> Result<UdpSocket, SocketsError>,
-) -> Result<Vec<UdpSocket>, SocketsError> {
+    open: impl Fn(IpAddr) -> Result<UdpSocket, SocketError>,
+) -> Result<Vec<UdpSocket>, SocketError> {
     let mut found = vec![open(Ipv4Addr::UNSPECIFIED.into())?];
     match open(Ipv6Addr::UNSPECIFIED.into()) {
         Ok(socket) => found.push(socket),
-        Err(error) if no_ipv6(&error.source) => {
-            notes.push(format!("no IPv6 on this host ({}): outer packets are IPv4 alone", error.source));
+        Err(error) if error.no_ipv6() => {
+            notes.push(format!("no IPv6 on this host ({}): outer packets are IPv4 alone", error.cause()));
         }
         Err(error) => return Err(error),
     }
     Ok(found)
 }
 
-/// EAFNOSUPPORT: no IPv6 in the kernel. EADDRNOTAVAIL: switched off (`disable_ipv6`).
-fn no_ipv6(error: &io::Error) -> bool {
-    const EAFNOSUPPORT: i32 = 97;
-    error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
-}
-
-fn bind(any: IpAddr, port: u16, mark: Option<u32>, reuse_port: bool) -> Result<UdpSocket, SocketsError> {
-    let address = SocketAddr::new(any, port);
-    let options = UdpOptions {
-        mark,
-        reuse_port,
-        offload: port == NAT,
-        path_errors: port == NAT,
-        ..UdpOptions::new(address)
-    };
+fn bind(any: IpAddr, mark: Option<u32>) -> Result<UdpSocket, SocketError> {
+    let address = SocketAddr::new(any, IKE);
+    let options = UdpOptions { mark, offload: false, ..UdpOptions::new(address) };
     let opened = UdpSocket::bind(&options).and_then(|socket| {
         // An IKE message too long for the path is fragmented rather than never sent.
-        socket.set_dont_fragment(port == NAT)?;
+        socket.set_dont_fragment(false)?;
         Ok(socket)
     });
-    opened.map_err(|source| SocketsError {
-        what: format!("UDP {address}"),
-        held: if source.kind() == io::ErrorKind::AddrInUse { holders(port) } else { String::new() },
-        source,
-    })
-}
-
-fn raw(any: IpAddr, mark: Option<u32>) -> Result<EspSocket, SocketsError> {
-    let family = if any.is_ipv4() { Family::V4 } else { Family::V6 };
-    let options = EspOptions { mark, path_errors: true, ..EspOptions::new(family) };
-    EspSocket::open(&options).map_err(|source| SocketsError {
-        what: format!("IP protocol {ESP} on {any}"),
-        source,
-        held: String::new(),
-    })
-}
-
-fn holders(port: u16) -> String {
-    let found = procnet::udp_holders(&[port]).unwrap_or_default();
-    let mut names: Vec<String> = found.into_iter().flat_map(|holder| holder.processes).collect();
-    names.sort();
-    names.dedup();
-    if names.is_empty() { String::new() } else { format!(" (held by {})", names.join(", ")) }
+    opened.map_err(|source| SocketError::udp(address, source))
 }
 
 /// A port-500 socket with the memory it receives into.
@@ -361,4 +276,32 @@ pub(crate) fn on(name: &str) -> view::Offload {
 /// An offload that is off, and why.
 pub(crate) fn off(name: &str, why: &str) -> view::Offload {
     view::Offload { name: name.to_owned(), on: false, why: Some(why.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kernel::netlink::LinkChange;
+
+    #[test]
+    fn on_port_4500_an_ike_message_has_the_marker_before_it_and_a_keepalive_has_not() {
+        crate::host::tests::inside(|netlink, _| {
+            const LOOPBACK: u32 = 1;
+            netlink.set_link(LOOPBACK, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
+            let sockets = open(NonZeroU32::MIN, None).unwrap();
+            let peer = std::net::UdpSocket::bind("192.0.2.1:7000").unwrap();
+            peer.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+            let (from, to) = ("192.0.2.1:4500".parse().unwrap(), peer.local_addr().unwrap());
+            let mut got = [0; 64];
+            let mut exchange = |from, bytes, keepalive| {
+                sockets.sender.send(from, to, 0, bytes, keepalive).unwrap();
+                let (length, source) = peer.recv_from(&mut got).unwrap();
+                assert_eq!(source, from);
+                got[..length].to_vec()
+            };
+            assert_eq!(exchange(from, b"message", false), b"\0\0\0\0message");
+            assert_eq!(exchange(from, &[0xff], true), [0xff]);
+            assert_eq!(exchange("192.0.2.1:500".parse().unwrap(), b"message", false), b"message");
+        });
+    }
 }

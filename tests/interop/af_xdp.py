@@ -3,7 +3,8 @@
 `pair`: two daemons on one link, both so: echoes of every size up to the largest that fits and one octet more, a bulk
 transfer whole, either end's rekeying of both SAs without a packet lost or doubled, the other end under another link address
 without help, with `show interfaces` counting nearly all past the stack; a reload that would change the key is
-refused; `kill -9` leaves no program on the device, the other end gets the tunnel back, and a clean stop leaves none either.
+refused; `kill -9` leaves no program on the device, whoever starts again at once has the device again, and the other end the
+tunnel, and so after a clean stop, which leaves no program either.
 `kernel`: strongSwan with the kernel's ESP behind a router, by protocol 50, with the same echoes and both ends' rekeyings, and
 then the router under another link address. `missing`: a device that is not there: the tunnel works by the raw sockets, and
 `show interfaces` says why.
@@ -72,9 +73,7 @@ def pair(lab, step):
     two = Pair(lab)
     near, far = two.ends
     for end in two.ends:
-        on = {offload["name"]: offload["on"] for offload in device(end)["offloads"]}
-        expect(on == {"af_xdp": True, "native": True}, f"{end.name}: {on}")
-        expect(program_on(end), f"{end.name}: no program on the device")
+        expect_on(end)
     step("up, a program on either device, in the driver")
     echoes(two.hosts[0], INNER[1], two.mtu())
     step(f"echoes of every size up to {two.mtu()}, and too big beyond")
@@ -82,7 +81,8 @@ def pair(lab, step):
     counted = counts(near)
     expect(counted["of-those-by-program"] > 10_000, f"{counted}")
     expect(counts(far)["past-the-stack"] > 100, f"{counts(far)}")
-    slow = counted["no-way"] / (counted["past-the-stack"] + counted["no-way"])
+    beside = counted.get("no-way", 0)
+    slow = beside / (counted["past-the-stack"] + beside)
     expect(slow < 0.1 and "lost" not in counted, f"{counted}")
     step(f"a transfer arrived whole: {counted}")
     rekeyings(near, Probe(two.hosts[0], INNER[0], two.hosts[1], INNER[1]), [near, far])
@@ -104,11 +104,17 @@ def killed(two, step):
     near, far = two.ends
     near.kill()
     wait_until("no program after kill -9", lambda: not program_on(near), 5)
+    for finish in (near.kill, near.stop, near.kill, near.stop):
+        near.start()
+        two.wait_up()
+        expect_on(near)
+        wait_until("echoes after the restart", lambda: ping(two.hosts[0], INNER[1], count=1, check=False, timeout=1) == 1, 20)
+        # The kernel frees the queue a moment later than the next daemon asks for it.
+        finish()
     near.start()
     two.wait_up()
-    expect(program_on(near), "no program after the restart")
-    wait_until("echoes after the restart", lambda: ping(two.hosts[0], INNER[1], count=1, check=False, timeout=1) == 1, 20)
-    step("killed: no program left; started again: back")
+    expect_on(near)
+    step("killed: no program left; started again at once: back")
     for end in (near, far):
         end.stop()
         expect(not program_on(end), f"{end.name} left its program")
@@ -163,6 +169,13 @@ def device(end, name="wan0"):
 def counts(end):
     """What went past the stack and what did not, by name."""
     return {count["name"]: count["count"] for count in device(end).get("counts", [])}
+
+
+def expect_on(end):
+    """AF_XDP is on, in the driver."""
+    on = {offload["name"]: offload["on"] for offload in device(end)["offloads"]}
+    expect(on == {"af_xdp": True, "native": True}, f"{end.name}: {device(end)}")
+    expect(program_on(end), f"{end.name}: no program on the device")
 
 
 def program_on(end):

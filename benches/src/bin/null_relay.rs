@@ -132,8 +132,9 @@ impl Outer {
         let raw = EspSocket::open(&EspOptions::new(Family::V4))?;
         let device = XdpDevice::attach(&mut Netlink::open()?, device)?;
         let (receiver, transmitter) = device.open(0)?;
-        let mut sender = XdpSender::new(None)?;
+        let (mut sender, scout) = XdpSender::new(None)?;
         sender.add(device, transmitter);
+        std::thread::spawn(|| scout.serve());
         #[expect(clippy::disallowed_methods, reason = "a program that measures has a clock")]
         let origin = Instant::now();
         let (receiver, sender) = (Mutex::new(receiver), Mutex::new(sender));

@@ -10,10 +10,10 @@ use gateway::{Device, PROTOCOL};
 use kernel::netlink::{Address, LinkChange, Netlink, NetlinkError};
 use kernel::tun::{self, Tun, TunError, TunOptions};
 use tunnel::TunnelId;
+use workers::Devices;
 
 use super::{Done, Ready};
 use crate::sockets::{off, on};
-use crate::worker::Devices;
 
 /// A device that is open.
 pub(super) struct OpenDevice {

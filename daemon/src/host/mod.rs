@@ -34,8 +34,8 @@ use gateway::{Applied, Change, Device, Effect, Input, KernelView, Rules, Sources
 use kernel::epoll::Bell;
 use kernel::netlink::Netlink;
 use tunnel::TunnelId;
+use workers::Devices;
 
-use crate::worker::Devices;
 use thread::Thread;
 
 /// Outcomes that may wait for the control thread before the host thread waits for it.

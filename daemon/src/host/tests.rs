@@ -172,7 +172,7 @@ fn an_interface_has_exactly_its_addresses_also_after_its_mtu_was_too_small_for_i
         let origin = std::time::Instant::now();
         let sockets = crate::sockets::open(std::num::NonZeroU32::MIN, None).unwrap();
         let (workers, _uplink) =
-            crate::worker::Workers::start(sockets.workers, &publisher.reader(), origin).unwrap();
+            workers::Workers::start(sockets.workers, &publisher.reader(), origin).unwrap();
         let (devices, mut open, tunnel) =
             (workers.devices(), device::OpenDevices::new(), tunnel::TunnelId(1));
         let mut change =
@@ -242,13 +242,12 @@ fn a_path_that_is_none_is_told_from_a_prefix_that_is_refused() {
 }
 
 /// A host thread in the namespace of the caller, with the workers it needs.
-fn host_thread() -> (super::Host, tokio::sync::mpsc::Receiver<super::Done>, crate::worker::Workers) {
+fn host_thread() -> (super::Host, tokio::sync::mpsc::Receiver<super::Done>, workers::Workers) {
     let publisher = tunnel::publish::Publisher::default();
     #[expect(clippy::disallowed_methods, reason = "ticks need an origin")]
     let origin = std::time::Instant::now();
     let sockets = crate::sockets::open(std::num::NonZeroU32::MIN, None).unwrap();
-    let (workers, _uplink) =
-        crate::worker::Workers::start(sockets.workers, &publisher.reader(), origin).unwrap();
+    let (workers, _uplink) = workers::Workers::start(sockets.workers, &publisher.reader(), origin).unwrap();
     let (host, done) = super::Host::start(BTreeSet::new(), workers.devices()).unwrap();
     (host, done, workers)
 }
@@ -288,6 +287,32 @@ fn a_rule_of_ours_that_somebody_removed_is_put_back_unasked() {
         drop(done);
         host.stop();
         assert_eq!(ours(netlink), [], "what we took away stays away");
+        workers.stop();
+    });
+}
+
+#[test]
+fn a_device_that_someone_deletes_is_let_go_and_news_for_the_gateway() {
+    inside(|netlink, _| {
+        let (host, mut done, workers) = host_thread();
+        let open =
+            gateway::Device::Open { name: "vti0".to_owned(), addresses: Vec::new(), mtu: 1400, queues: 1 };
+        host.command(super::Command::Device(tunnel::TunnelId(1), open));
+        let index = loop {
+            if let super::Done::Device { outcome, .. } = done.blocking_recv().unwrap() {
+                break outcome.unwrap().index;
+            }
+        };
+        netlink.delete_link(index).unwrap();
+        loop {
+            match done.blocking_recv() {
+                Some(super::Done::Kernel(view)) if !view.underlay.links.contains_key(&index) => break,
+                Some(_) => {}
+                None => panic!("the host thread is gone"),
+            }
+        }
+        drop(done);
+        host.stop();
         workers.stop();
     });
 }

@@ -12,10 +12,10 @@ use gateway::{Rules, Sources};
 use kernel::epoll::{Bell, Epoll, Interest};
 use kernel::netlink::{Interest as Groups, Monitor, Netlink};
 use tokio::sync::mpsc::Sender;
+use workers::Devices;
 
 use super::watch::{self, Watch};
 use super::{Command, Done, device, read, routes, rules};
-use crate::worker::Devices;
 
 const BELL: u64 = 0;
 const MONITOR: u64 = 1;
@@ -81,7 +81,7 @@ impl Thread {
             let why = match catch_unwind(AssertUnwindSafe(|| self.run(&kept))) {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => error.to_string(),
-                Err(panic) => crate::worker::words(panic.as_ref()),
+                Err(panic) => workers::words(panic.as_ref()),
             };
             // It fails when the control thread is gone itself.
             let _ = last_words.blocking_send(Done::Died(why));

@@ -8,9 +8,9 @@ use gateway::PROTOCOL;
 use kernel::netlink::{Netlink, RouteFilter, Target};
 use kernel::tun;
 use rustix::process::{Signal, getpid, kill_process};
+use workers::Devices;
 
 use super::{Daemon, Shell, assemble, turn};
-use crate::worker::Devices;
 use crate::{host, start};
 
 const ROUTE: &str = "10.9.0.0/16";

@@ -62,7 +62,7 @@ pub struct Socket {
     pub name: String,
     /// Offloads and why one is off.
     pub offloads: Vec<Offload>,
-    /// Packets sent past the kernel's stack and beside it, by reason; of all such devices together, at the first.
+    /// Packets sent past the kernel's stack by this device and beside it, by reason, and those lost in receiving from it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<NamedCount>,
 }

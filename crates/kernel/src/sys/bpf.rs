@@ -8,6 +8,7 @@ const MAP_UPDATE_ELEM: libc::c_int = 2;
 const MAP_DELETE_ELEM: libc::c_int = 3;
 const PROG_LOAD: libc::c_int = 5;
 const PROG_TEST_RUN: libc::c_int = 10;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const LINK_CREATE: libc::c_int = 28;
 
 const PROG_TYPE_XDP: u32 = 6;
@@ -60,7 +61,7 @@ impl Attr {
 /// # Safety
 ///
 /// Every pointer in `attr` is to live octets of the length that the command reads through it, and the command writes
-/// through none of them.
+/// through none but those whose octets are borrowed for that until it is over.
 unsafe fn call(command: libc::c_int, attr: &Attr) -> io::Result<libc::c_int> {
     // SAFETY: `attr` is a live array of the length given, aligned as the union is; its pointers are the caller's promise.
     let code = unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_ptr(), ATTR) };
@@ -148,6 +149,21 @@ pub(crate) fn link_xdp(program: BorrowedFd<'_>, ifindex: u32, flags: u32) -> io:
     let attr = Attr::new().word(0, number(program)).word(4, ifindex).word(8, ATTACH_XDP).word(12, flags);
     // SAFETY: BPF_LINK_CREATE for XDP reads numbers alone.
     unsafe { call(LINK_CREATE, &attr) }.map(owned)
+}
+
+/// The device that a link made by [`link_xdp`] is on: 0 when that has gone; `None` where the kernel does not say.
+pub(crate) fn link_device(link: BorrowedFd<'_>) -> Option<u32> {
+    // `struct bpf_link_info`: kind, number, program, four octets of nothing, and what is the kind's own.
+    const DEVICE: usize = 16;
+    const LEN: usize = DEVICE + 8;
+    let mut info = [0_u8; LEN];
+    let at = info.as_mut_ptr().expose_provenance() as u64;
+    let mut attr = Attr::new().word(0, number(link)).word(4, LEN as u32);
+    attr.0[8..16].copy_from_slice(&at.to_ne_bytes());
+    // SAFETY: the kernel reads and writes `LEN` octets at most of `info`, which is ours alone until after the call.
+    unsafe { call(OBJ_GET_INFO_BY_FD, &attr) }.ok()?;
+    let device = info.get(DEVICE..DEVICE + 4)?;
+    Some(u32::from_ne_bytes(device.try_into().ok()?))
 }
 
 /// Runs a loaded XDP program over `count` frames of the kernel's own making, each `data` at first, and lets each go where

@@ -1,22 +1,19 @@
 //! The program on a device, and the maps it asks.
 
-use std::collections::BTreeSet;
 use std::ffi::CStr;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use super::XdpError;
+use super::ears::Ears;
 use super::inject::{Injector, Slotted};
-use super::program::{self, IPV4, IPV6, KEY};
-use super::socket::{self, XdpReceiver, XdpTransmitter};
-use super::{Mac, XdpError};
-use crate::netlink::Netlink;
-use crate::sys::bpf::{Map, MapKind, link_xdp, load_xdp};
+use super::program;
+use super::socket::{self, XdpReceiver, XdpTransmitter, patiently};
+use crate::netlink::{Link, Netlink};
+use crate::sys::bpf::{Map, MapKind, link_device, link_xdp, load_xdp};
 
 /// Queues served at most; what comes by others goes through the kernel's stack.
 pub const MAX_QUEUES: u32 = 16;
-/// Addresses heard at most.
-pub const MAX_ADDRESSES: usize = 256;
 
 /// The helpers the program calls ask for none in particular.
 const LICENSE: &CStr = c"Dual MIT/GPL";
@@ -26,27 +23,25 @@ const DRIVER_MODE: u32 = 1 << 2;
 /// A device with our program on it. Both go when this value is dropped or the process ends, however it does: the
 /// kernel ties the program to a descriptor of ours.
 pub struct XdpDevice {
-    /// Never read: the program is on the device for as long as it is open.
-    #[expect(dead_code, reason = "held for what it holds")]
+    /// The program is on the device for as long as this is open.
     link: OwnedFd,
     injector: Option<Injector>,
-    addresses: Map<KEY>,
+    /// `None` once a scout has them.
+    ears: Option<Ears>,
     sockets: Map<4>,
-    heard: BTreeSet<[u8; KEY]>,
     name: String,
     index: u32,
-    mac: Mac,
     mtu: u32,
     native: bool,
 }
 
 impl XdpDevice {
-    /// Puts the program on a device: in its driver where that can, else in the stack right behind it. It hears no address yet.
+    /// Puts the program on a device: in its driver where that can, else in the stack right behind it. It hears nobody yet.
     ///
     /// # Errors
     ///
     /// There is no such device, it is no Ethernet, its MTU is too large for a frame, another program is on it
-    /// already, or the kernel lacks what it takes or refuses us (`CAP_NET_ADMIN` and `CAP_BPF`).
+    /// and stays, or the kernel lacks what it takes or refuses us (`CAP_NET_ADMIN` and `CAP_BPF`).
     pub fn attach(netlink: &mut Netlink, name: &str) -> Result<Self, XdpError> {
         let link = netlink.link_by_name(name)?.ok_or_else(|| XdpError::NoDevice(name.to_owned()))?;
         let mac =
@@ -54,91 +49,82 @@ impl XdpDevice {
         if link.mtu > socket::MAX_MTU {
             return Err(XdpError::MtuTooLarge { device: name.to_owned(), mtu: link.mtu });
         }
-        let step = |what| move |source| XdpError::Kernel { what, source };
-        let addresses = Map::new(MapKind::Hash, MAX_ADDRESSES as u32).map_err(step("a BPF map"))?;
-        let sockets = Map::new(MapKind::Xsk, MAX_QUEUES).map_err(step("a map of AF_XDP sockets"))?;
-        let (program, slotted) = load(&addresses, &sockets, link.index).map_err(step("the XDP program"))?;
-        let (held, native) = match link_xdp(program.as_fd(), link.index, DRIVER_MODE) {
+        let ears = step("a BPF map", Ears::new(link.index, mac))?;
+        let sockets = step("a map of AF_XDP sockets", Map::new(MapKind::Xsk, MAX_QUEUES))?;
+        let (program, slotted) = step("the XDP program", load(&ears, &sockets, &link))?;
+        let (held, native) = match patiently(|| link_xdp(program.as_fd(), link.index, DRIVER_MODE)) {
             Ok(held) => (held, true),
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return Err(XdpError::Busy(link.name)),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                return Err(XdpError::Busy(link.name));
+            }
             Err(_) => {
                 let held = link_xdp(program.as_fd(), link.index, SKB_MODE);
-                (held.map_err(step("the program on the device"))?, false)
+                (step("the program on the device", held)?, false)
             }
         };
         Ok(Self {
             injector: slotted.filter(|_| native).map(|slotted| Injector::new(program, slotted)),
             link: held,
-            addresses,
+            ears: Some(ears),
             sockets,
-            heard: BTreeSet::new(),
             name: link.name,
             index: link.index,
-            mac,
             mtu: link.mtu,
             native,
         })
     }
 
-    /// Takes ESP to these addresses, and to no others, from now on; what is not heard goes through the stack. Those
-    /// past [`MAX_ADDRESSES`] are left out, and how many is the answer.
-    pub fn hear(&mut self, addresses: &[IpAddr]) -> io::Result<usize> {
-        let all: BTreeSet<[u8; KEY]> = addresses.iter().map(|address| key(*address, self.mac)).collect();
-        let left_out = all.len().saturating_sub(MAX_ADDRESSES);
-        let wanted: BTreeSet<[u8; KEY]> = all.into_iter().take(MAX_ADDRESSES).collect();
-        for gone in self.heard.difference(&wanted) {
-            self.addresses.remove(gone)?;
-        }
-        for new in wanted.difference(&self.heard) {
-            self.addresses.set(new, 1)?;
-        }
-        self.heard = wanted;
-        Ok(left_out)
+    /// Is the program on the device still? Where the device has gone, another of its name has none.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        // A kernel that does not say: it was a moment ago.
+        link_device(self.link.as_fd()) != Some(0)
     }
 
-    /// Takes the addresses of the host as they are now, and the device's own.
-    ///
-    /// # Errors
-    ///
-    /// Netlink's or those of the map; what was heard before may be heard no longer, and goes through the stack.
-    pub(super) fn hear_host(&mut self, netlink: &mut Netlink) -> Result<(), XdpError> {
-        if let Some(mac) = netlink.hardware_address(self.index)? {
-            self.mac = mac;
-        }
-        let all: Vec<IpAddr> = netlink.addresses(None)?.into_iter().map(|address| address.address).collect();
-        self.hear(&all).map_err(|source| XdpError::Kernel { what: "the map of addresses", source })?;
-        Ok(())
-    }
-
-    /// Opens the socket of one queue, its two halves. What the program takes from that queue comes to it from now on.
+    /// Opens the socket of one queue, both halves. What the program takes from that queue comes to it from now on.
+    /// A queue whose socket was closed a moment ago is waited for, a second at most.
     ///
     /// # Errors
     ///
     /// The device has no such queue, the queue has a socket already, or the frames cannot be had (`RLIMIT_MEMLOCK` without `CAP_IPC_LOCK`).
     pub fn open(&self, queue: u32) -> Result<(XdpReceiver, XdpTransmitter), XdpError> {
-        let (receiver, transmitter) = socket::bind(self.index, queue, self.mtu)
-            .map_err(|source| XdpError::Kernel { what: "an AF_XDP socket", source })?;
-        self.sockets
-            .set(&queue.to_ne_bytes(), receiver.as_fd().as_raw_fd().cast_unsigned())
-            .map_err(|source| XdpError::Kernel { what: "an AF_XDP socket in its map", source })?;
+        let (receiver, transmitter) =
+            socket::bind(self.index, queue, self.mtu).map_err(|source| XdpError::Queue { queue, source })?;
+        self.give(queue, &receiver)?;
         Ok((receiver, transmitter))
     }
 
-    /// A socket for each queue, [`MAX_QUEUES`] at most; at least one.
+    /// The receiving half of a socket for each queue, [`MAX_QUEUES`] at most, at least one; and the sending half of the
+    /// first: its queue is as good as another.
     ///
     /// # Errors
     ///
-    /// As [`Self::open`], of the first queue.
-    pub fn open_all(&self) -> Result<Vec<(XdpReceiver, XdpTransmitter)>, XdpError> {
-        let mut sockets = vec![self.open(0)?];
+    /// As [`Self::open`], of any queue the device has: with some of them the rest would be slow, and nobody would know why.
+    pub fn open_all(&self) -> Result<(Vec<XdpReceiver>, XdpTransmitter), XdpError> {
+        let (first, transmitter) = self.open(0)?;
+        let mut receivers = vec![first];
         for queue in 1..MAX_QUEUES {
-            match self.open(queue) {
-                Ok(socket) => sockets.push(socket),
-                // No queue of that number, or no memory for it: the stack takes it.
-                Err(_) => break,
+            match self.open_to_receive(queue) {
+                Ok(receiver) => receivers.push(receiver),
+                // No queue of that number.
+                Err(XdpError::Queue { source, .. }) if source.kind() == io::ErrorKind::InvalidInput => break,
+                Err(error) => return Err(error),
             }
         }
-        Ok(sockets)
+        Ok((receivers, transmitter))
+    }
+
+    fn open_to_receive(&self, queue: u32) -> Result<XdpReceiver, XdpError> {
+        let receiver = socket::bind_to_receive(self.index, queue, self.mtu)
+            .map_err(|source| XdpError::Queue { queue, source })?;
+        self.give(queue, &receiver)?;
+        Ok(receiver)
+    }
+
+    /// Lets the program hand a queue's packets to a socket.
+    fn give(&self, queue: u32, receiver: &XdpReceiver) -> Result<(), XdpError> {
+        let socket = receiver.as_fd().as_raw_fd().cast_unsigned();
+        step("an AF_XDP socket in its map", self.sockets.set(&queue.to_ne_bytes(), socket))
     }
 
     /// Its name.
@@ -158,6 +144,11 @@ impl XdpDevice {
         self.injector.take()
     }
 
+    /// What decides who is heard: once.
+    pub(super) fn take_ears(&mut self) -> Option<Ears> {
+        self.ears.take()
+    }
+
     /// Is the program in the driver, rather than in the stack behind it?
     #[must_use]
     pub fn native(&self) -> bool {
@@ -173,30 +164,15 @@ impl XdpDevice {
     }
 }
 
-/// The program that sends as well, with its slots; on a kernel that cannot (before 5.18) the one that does not.
-fn load(addresses: &Map<KEY>, sockets: &Map<4>, device: u32) -> io::Result<(OwnedFd, Option<Slotted>)> {
-    let sending = Slotted::new().and_then(|slotted| {
-        let code = program::assemble(addresses.raw(), sockets.raw(), Some(slotted.maps(device)));
-        Ok((load_xdp(&code, LICENSE)?, Some(slotted)))
-    });
-    sending
-        .or_else(|_| Ok((load_xdp(&program::assemble(addresses.raw(), sockets.raw(), None), LICENSE)?, None)))
+/// What the kernel refuses, by name.
+fn step<T>(what: &'static str, outcome: io::Result<T>) -> Result<T, XdpError> {
+    outcome.map_err(|source| XdpError::Kernel { what, source })
 }
 
-/// A key of the map of addresses.
-fn key(address: IpAddr, mac: Mac) -> [u8; KEY] {
-    let mut key = [0; KEY];
-    let kind = match address {
-        IpAddr::V4(v4) => {
-            key[..4].copy_from_slice(&v4.octets());
-            IPV4
-        }
-        IpAddr::V6(v6) => {
-            key[..16].copy_from_slice(&v6.octets());
-            IPV6
-        }
-    };
-    key[16..22].copy_from_slice(&mac);
-    key[22..].copy_from_slice(&kind.to_be_bytes());
-    key
+/// The program that sends as well, with its slots; on a kernel that cannot (before 5.18) the one that does not.
+fn load(ears: &Ears, sockets: &Map<4>, link: &Link) -> io::Result<(OwnedFd, Option<Slotted>)> {
+    let code = |send| program::assemble(ears.raw(), sockets.raw(), socket::longest(link.mtu), send);
+    let sending = Slotted::new()
+        .and_then(|slotted| Ok((load_xdp(&code(Some(slotted.maps(link.index))), LICENSE)?, Some(slotted))));
+    sending.or_else(|_| Ok((load_xdp(&code(None), LICENSE)?, None)))
 }

@@ -1,21 +1,29 @@
-//! Which way a packet takes: asked of the kernel, remembered for a moment.
+//! Which way a packet takes: what the scout found out, remembered for a moment.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
 
-use super::Mac;
-use super::features::Features;
+use super::ears::Ears;
 use super::frame::Head;
+use super::scout::{About, Answer, Question};
 use crate::datagram::Source;
-use crate::netlink::{Netlink, NetlinkError, Reach, RouteQuery, Stir};
+use crate::netlink::Stir;
 
 /// Ways remembered at most; past that all are asked for anew.
 const MOST: usize = 4096;
-/// Milliseconds after which a way is asked for again, and a packet takes the kernel's own.
-const GOOD_FOR: u64 = 1000;
+/// Milliseconds after which a way is asked for again, and a batch takes the kernel's own.
+pub(super) const GOOD_FOR: u64 = 1000;
+/// Milliseconds for which an answer does while the next is on its way.
+const GOOD_AT_MOST: u64 = 2 * GOOD_FOR;
 /// Milliseconds between two questions for the same way, whatever changes meanwhile.
 const PAUSE: u64 = 10;
+/// Milliseconds between two readings of the host's addresses, whatever changes meanwhile.
+const ADDRESSES_PAUSE: u64 = 100;
+/// Answers taken in before one batch.
+const ANSWERS: usize = 64;
 
 /// A path that AF_XDP may take.
 #[derive(Debug)]
@@ -29,68 +37,71 @@ pub(super) struct Hop {
     pub(super) mtu: usize,
 }
 
-/// An answer, and when it was given: at which time, after so many changes.
-struct Asked<T> {
-    answer: Option<T>,
-    at: u64,
-    generation: u64,
+/// Whom to, and from where.
+pub(super) type Way = (IpAddr, Option<Source>);
+
+/// What is known of a way.
+struct Known {
+    /// `None`: the kernel sends.
+    hop: Option<Hop>,
+    /// The port it led by, when it last led by one.
+    port: Option<usize>,
+    /// When that was asked, after so many changes; `None` before the first answer.
+    answered: Option<(u64, u64)>,
+    /// When it was asked last; `None`: never.
+    asked: Option<u64>,
 }
 
-impl<T> Asked<T> {
-    fn is_fresh(&self, generation: u64, now: u64) -> bool {
-        self.generation == generation && now.saturating_sub(self.at) < GOOD_FOR
+impl Known {
+    /// How old the answer is; `None` when there is none, or something has changed since.
+    fn age(&self, generation: u64, now: u64) -> Option<u64> {
+        self.answered.filter(|(_, of)| *of == generation).map(|(at, _)| now.saturating_sub(at))
     }
 }
 
-/// One of our devices, on and with carrier.
-#[derive(Clone, Copy)]
-struct Device {
-    mac: Mac,
-    mtu: u32,
-    injects: bool,
-}
-
-/// Whom to, and from where.
-type Way = (IpAddr, Option<Source>);
-
-/// The ways through our devices, as the kernel's routes, rules and neighbours have them.
+/// The ways through our devices, as the kernel's routes, rules and neighbours have them. Asks nobody but the scout, and
+/// never waits for it.
 pub(super) struct Hops {
-    netlink: Netlink,
     stir: Stir,
-    features: Option<Features>,
     mark: Option<u32>,
     generation: u64,
-    ways: HashMap<Way, Asked<Hop>>,
-    /// By their numbers; asked for once for all ways.
-    devices: HashMap<u32, Asked<Device>>,
+    /// The numbers of our devices.
+    devices: Arc<[u32]>,
+    ways: HashMap<Way, Known>,
+    questions: SyncSender<Question>,
+    answers: Receiver<Answer>,
+    /// The host's addresses may have changed.
+    addresses_stale: bool,
+    addresses_asked: Option<u64>,
 }
 
 impl Hops {
-    pub(super) fn new(mark: Option<u32>) -> io::Result<Self> {
-        let (netlink, stir) = (Netlink::open()?, Stir::open()?);
-        // A kernel without it: nothing is sent by frames of the program.
-        let features = Features::open().ok();
+    pub(super) fn new(
+        mark: Option<u32>,
+        questions: SyncSender<Question>,
+        answers: Receiver<Answer>,
+    ) -> io::Result<Self> {
         Ok(Self {
-            netlink,
-            stir,
-            features,
+            stir: Stir::open()?,
             mark,
             generation: 0,
+            devices: Arc::default(),
             ways: HashMap::new(),
-            devices: HashMap::new(),
+            questions,
+            answers,
+            addresses_stale: false,
+            addresses_asked: None,
         })
     }
 
-    /// Before each batch: what was remembered is in doubt when anything has changed, and that is the answer.
-    pub(super) fn listen(&mut self) -> bool {
-        let stirred = self.stir.stirred();
-        self.generation += u64::from(stirred);
-        stirred
-    }
-
-    /// The socket for questions.
-    pub(super) fn netlink(&mut self) -> &mut Netlink {
-        &mut self.netlink
+    /// These are our devices from now on, in the order of their ports, and those the ears of the new one.
+    pub(super) fn set_devices(&mut self, devices: Vec<u32>, ears: Option<Ears>) {
+        self.devices = devices.into();
+        self.generation += 1;
+        if let Some(ears) = ears {
+            // With more devices than the scout holds questions, one is left to the stack.
+            self.put(About::Ears(ears), 0);
+        }
     }
 
     /// Other packets carry this mark from now on, by which rules may choose their way.
@@ -99,65 +110,63 @@ impl Hops {
         self.generation += 1;
     }
 
-    /// The way to `to` at `now` (milliseconds of any clock); `None`: this packet is the kernel's to send. So is one a
-    /// second on every way, which keeps the neighbour's entry and the path's MTU alive, and tells when either is not.
-    /// `devices` are the numbers of ours.
+    /// Before each batch: what is remembered is in doubt when anything has changed, and what was answered is taken in.
+    pub(super) fn refresh(&mut self, now: u64) {
+        if self.stir.stirred() {
+            self.generation += 1;
+            self.addresses_stale = true;
+        }
+        let rested = self.addresses_asked.is_none_or(|at| now.saturating_sub(at) >= ADDRESSES_PAUSE);
+        if self.addresses_stale && rested && self.put(About::Addresses, now) {
+            (self.addresses_stale, self.addresses_asked) = (false, Some(now));
+        }
+        for _ in 0..ANSWERS {
+            let Ok(Answer { way, hop, at, generation }) = self.answers.try_recv() else { return };
+            if let Some(known) = self.ways.get_mut(&way) {
+                known.port = hop.as_ref().map(|hop| hop.port).or(known.port);
+                (known.hop, known.answered) = (hop, Some((at, generation)));
+            }
+        }
+    }
+
+    /// The way to `to` at `now` (milliseconds of any clock). Where there is none this batch is the kernel's to send, on behalf
+    /// of the port that the way led by when it was last known. So is one a second on every way, which keeps the neighbour's
+    /// entry and the path's MTU alive, and tells when either is not.
     pub(super) fn find(
         &mut self,
-        devices: &[u32],
         to: IpAddr,
         source: Option<Source>,
         now: u64,
-    ) -> Option<&Hop> {
+    ) -> Result<&Hop, Option<usize>> {
         let way = (to, source);
         let known = self.ways.get(&way);
-        if known.is_some_and(|known| known.is_fresh(self.generation, now)) {
-            return self.ways.get(&way).and_then(|known| known.answer.as_ref());
+        let age = known.and_then(|known| known.age(self.generation, now));
+        let due = age.is_none_or(|age| age >= GOOD_FOR);
+        let rested = known.and_then(|known| known.asked).is_none_or(|at| now.saturating_sub(at) >= PAUSE);
+        let asked = due && rested && self.ask(way, now);
+        let Some(Known { hop, port, .. }) = self.ways.get(&way) else { return Err(None) };
+        match hop {
+            Some(hop) if !asked && age.is_some_and(|age| age < GOOD_AT_MOST) => Ok(hop),
+            _ => Err(*port),
         }
-        if known.is_none_or(|known| now.saturating_sub(known.at) >= PAUSE) {
-            if self.ways.len() >= MOST {
-                self.ways.clear();
-            }
-            // Whatever goes wrong, the kernel's own way says so to the caller.
-            let answer = self.ask(devices, to, source, now).unwrap_or(None);
-            self.ways.insert(way, Asked { answer, at: now, generation: self.generation });
-        }
-        None
     }
 
-    fn ask(
-        &mut self,
-        devices: &[u32],
-        to: IpAddr,
-        source: Option<Source>,
-        now: u64,
-    ) -> Result<Option<Hop>, NetlinkError> {
-        let address = source.map(|source| source.address).filter(|address| !address.is_unspecified());
-        let bound = source.map(|source| source.ifindex).filter(|index| *index != 0);
-        let query = RouteQuery { destination: to, source: address, mark: self.mark, device: bound };
-        let route = self.netlink.route_get(&query)?;
-        let port = devices.iter().position(|device| *device == route.device);
-        let (Some(port), Reach::Unicast) = (port, route.reach) else { return Ok(None) };
-        let Some(from) = address.or(route.source) else { return Ok(None) };
-        let Some(device) = self.device(route.device, now)? else { return Ok(None) };
-        let neighbour = self.netlink.neighbour(route.device, route.gateway.unwrap_or(to))?;
-        let Some(head) = neighbour.and_then(|theirs| Head::new(from, to, device.mac, theirs)) else {
-            return Ok(None);
-        };
-        let mtu = route.mtu.map_or(device.mtu, |mtu| mtu.min(device.mtu)) as usize;
-        Ok(Some(Hop { head, port, injects: device.injects, mtu }))
+    fn ask(&mut self, way: Way, now: u64) -> bool {
+        if !self.put(About::Way(way), now) {
+            return false;
+        }
+        if self.ways.len() >= MOST && !self.ways.contains_key(&way) {
+            self.ways.clear();
+        }
+        let new = Known { hop: None, port: None, answered: None, asked: None };
+        self.ways.entry(way).or_insert(new).asked = Some(now);
+        true
     }
 
-    /// A device as it is; `None` while it is off or without carrier.
-    fn device(&mut self, index: u32, now: u64) -> Result<Option<Device>, NetlinkError> {
-        if let Some(known) = self.devices.get(&index).filter(|known| known.is_fresh(self.generation, now)) {
-            return Ok(known.answer);
-        }
-        let link = self.netlink.link_by_index(index)?.filter(|link| link.up && link.running);
-        let mac = self.netlink.hardware_address(index)?;
-        let injects = self.features.as_ref().is_some_and(|features| features.transmits(index));
-        let answer = link.zip(mac).map(|(link, mac)| Device { mac, mtu: link.mtu, injects });
-        self.devices.insert(index, Asked { answer, at: now, generation: self.generation });
-        Ok(answer)
+    /// Puts a question; `false` when the scout has too many, and it is put again later.
+    fn put(&self, about: About, now: u64) -> bool {
+        let (devices, mark) = (Arc::clone(&self.devices), self.mark);
+        let question = Question { about, devices, mark, at: now, generation: self.generation };
+        self.questions.try_send(question).is_ok()
     }
 }

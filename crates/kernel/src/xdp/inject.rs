@@ -8,6 +8,7 @@
 //! dispatcher, and be forgotten, with each call, which takes milliseconds.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::program::{BLANK, SHORTEST, SLOT, SLOT_HEAD, SendMaps};
@@ -32,6 +33,12 @@ impl Slotted {
 
     pub(super) fn maps(&self, device: u32) -> SendMaps {
         SendMaps { cursor: self.cursor.raw(), slots: self.slots.raw(), device: device.cast_signed() }
+    }
+
+    /// Slots that the program has filled frames from, in the last call.
+    fn taken(&mut self) -> usize {
+        let count = self.cursor.slot(0).and_then(|slot| slot.first_chunk::<4>().copied());
+        count.map_or(0, |count| u32::from_ne_bytes(count) as usize)
     }
 }
 
@@ -67,11 +74,12 @@ impl Injector {
         true
     }
 
-    /// Sends what was pushed; how many packets the kernel did not make frames for, all or none.
-    pub(super) fn flush(&mut self) -> (usize, io::Result<()>) {
+    /// Sends what was pushed; how many packets that were, and the numbers of those for which the kernel made no frames:
+    /// most often none. They can be had by [`Self::left`] until the next push.
+    pub(super) fn flush(&mut self) -> (usize, Range<usize>) {
         let count = std::mem::take(&mut self.used);
         if count == 0 {
-            return (0, Ok(()));
+            return (0, 0..0);
         }
         // The program counts on by itself, so each call begins anew.
         if let Some(cursor) = self.slotted.cursor.slot(0) {
@@ -83,6 +91,19 @@ impl Injector {
                 outcome => break outcome,
             }
         };
-        (count, outcome)
+        let made = if outcome.is_ok() { count } else { self.slotted.taken().min(count) };
+        (made, made..count)
+    }
+
+    /// A packet that was not sent, by its number.
+    pub(super) fn left(&mut self, number: usize) -> Option<&[u8]> {
+        let (head, frame) = self.slotted.slots.slot(number)?.split_first_chunk::<SLOT_HEAD>()?;
+        frame.get(..usize::try_from(u64::from_ne_bytes(*head)).ok()?)
+    }
+
+    /// Exchanges the program for another descriptor.
+    #[cfg(test)]
+    pub(super) fn swap(&mut self, other: &mut OwnedFd) {
+        std::mem::swap(&mut self.program, other);
     }
 }

@@ -1,35 +1,40 @@
 //! Protocol 50 past the kernel's stack: AF_XDP, both ways, beside the raw socket and never without it.
 //!
-//! A raw socket costs a walk through the stack for each packet. Here a small program on the device hands ESP for our
-//! addresses to a socket whose frames it shares with us, and what we send is laid out from its Ethernet header on.
+//! A raw socket costs a walk through the stack for each packet. Here a small program on the device hands ESP from whom we
+//! send to, for the address we send from, to a socket whose frames it shares with us, and what we send is laid out from
+//! its Ethernet header on.
 //!
 //! What that goes past, and what stands in its place:
 //!
 //! | in the kernel | here |
 //! | --- | --- |
-//! | routes and rules | asked for each way before the first packet, each second, and whenever netlink announces a change |
+//! | routes and rules | asked for each way with the first packet, each second, and whenever netlink announces a change, by the [`XdpScout`] in a thread of its own: no packet waits for an answer |
 //! | neighbours | likewise; while there is none the raw socket sends, and so has it looked for |
 //! | a path's MTU | asked with the route; what is longer goes by the raw socket, which refuses or cuts it |
 //! | netfilter, the queue discipline, `tcpdump` on receiving | nothing: this is why it is asked for by name |
 //! | options, extension headers, fragments, VLAN tags | not taken: the program passes them on, the raw socket hears them |
 //!
-//! One packet a second on each way takes the raw socket on purpose: so the kernel goes on confirming the neighbour
+//! One batch a second on each way takes the raw socket on purpose: so the kernel goes on confirming the neighbour
 //! and learning the path. A packet for which there is no frame takes it too.
 
 mod device;
+mod ears;
 mod features;
 mod frame;
 mod hop;
 mod inject;
 mod program;
+mod scout;
 mod send;
 mod socket;
 
 use std::io;
 
-pub use device::{MAX_ADDRESSES, MAX_QUEUES, XdpDevice};
-pub use send::{XdpCounts, XdpSender};
-pub use socket::{XdpLosses, XdpReceiver, XdpTransmitter};
+pub use device::{MAX_QUEUES, XdpDevice};
+pub use ears::MAX_PEERS;
+pub use scout::XdpScout;
+pub use send::{Rest, XdpCounts, XdpSender};
+pub use socket::{XdpLosses, XdpMeter, XdpReceiver, XdpTransmitter};
 
 use crate::netlink::NetlinkError;
 
@@ -61,6 +66,14 @@ pub enum XdpError {
     Kernel {
         /// What was asked for.
         what: &'static str,
+        /// What it answered.
+        source: io::Error,
+    },
+    /// The kernel gives no socket for a queue.
+    #[error("an AF_XDP socket for queue {queue}: {source}")]
+    Queue {
+        /// Its number.
+        queue: u32,
         /// What it answered.
         source: io::Error,
     },

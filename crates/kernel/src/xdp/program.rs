@@ -1,12 +1,13 @@
-//! The program on the device: ESP for one of our addresses goes to the socket of its queue, all else its usual way.
+//! The program on the device: ESP from a peer for an address of ours goes to the socket of its queue, all else its usual
+//! way.
 //!
-//! Written as instructions, since nothing here has a compiler for them: some seventy, without loops.
+//! Written as instructions, since nothing here has a compiler for them: some hundred, without loops.
 
 use std::collections::BTreeMap;
 
-/// Octets of a key of the map of addresses: the destination address (IPv4 in the first four), the destination's
-/// link address, the Ethernet type.
-pub(super) const KEY: usize = 24;
+/// Octets of a key of the map of addresses: source and destination, sixteen each (IPv4 in the first four), the
+/// destination's link address, the Ethernet type.
+pub(super) const KEY: usize = 40;
 /// That an Ethernet frame carries IPv4.
 pub(super) const IPV4: u16 = 0x0800;
 /// That an Ethernet frame carries IPv6.
@@ -160,6 +161,13 @@ impl Assembler {
         self.jump(0x2d, R4, R3, 0, Label::Pass);
     }
 
+    /// On to `Pass` if the packet (from R2 to R3) has more octets than so many.
+    fn allow(&mut self, octets: i32) {
+        self.copy(R4, R2);
+        self.add(R4, octets);
+        self.jump(0x2d, R3, R4, 0, Label::Pass);
+    }
+
     fn label(&mut self, label: Label) {
         self.labels.insert(label, self.code.len());
     }
@@ -185,17 +193,17 @@ fn wire(value: u16) -> i32 {
 
 /// The whole program, over a map of addresses (see [`KEY`]) and one of sockets.
 ///
-/// It passes on what has a VLAN tag, IP options or extension headers, is a fragment, is not to one of the
-/// addresses at its link address, or comes by a queue without a socket. With `send` it sends as well: run on purpose
-/// over frames of the kernel's making, it fills each from the next slot.
-pub(super) fn assemble(addresses: i32, sockets: i32, send: Option<SendMaps>) -> Vec<u8> {
+/// It passes on what has a VLAN tag, IP options or extension headers, is a fragment, is not between two of the
+/// addresses at the link address, has more than `longest` octets, or comes by a queue without a socket. With `send` it
+/// sends as well: run on purpose over frames of the kernel's making, it fills each from the next slot.
+pub(super) fn assemble(addresses: i32, sockets: i32, longest: u32, send: Option<SendMaps>) -> Vec<u8> {
     let mut a = Assembler::default();
     a.copy(R6, R1);
     if send.is_some() {
         a.load(Width::Word, R5, R1, 12);
         a.if_equal(R5, LOOPBACK, Label::Send);
     }
-    receive(&mut a, addresses, sockets);
+    receive(&mut a, addresses, sockets, longest);
     a.label(Label::Pass);
     a.set(R0, PASS);
     a.exit();
@@ -206,14 +214,16 @@ pub(super) fn assemble(addresses: i32, sockets: i32, send: Option<SendMaps>) -> 
 }
 
 /// What comes by the device.
-fn receive(a: &mut Assembler, addresses: i32, sockets: i32) {
+fn receive(a: &mut Assembler, addresses: i32, sockets: i32, longest: u32) {
     a.load(Width::Word, R2, R1, 0);
     a.load(Width::Word, R3, R1, 4);
     a.demand(14 + 20);
+    a.allow(longest.cast_signed());
     // The key, on the stack: link address and type from the head of the frame.
     a.set(R5, 0);
-    a.store(Width::Double, STACK, -24, R5);
-    a.store(Width::Double, STACK, -16, R5);
+    for place in [-40, -32, -24, -16] {
+        a.store(Width::Double, STACK, place, R5);
+    }
     a.load(Width::Word, R5, R2, 0);
     a.store(Width::Word, STACK, -8, R5);
     a.load(Width::Half, R5, R2, 4);
@@ -222,19 +232,19 @@ fn receive(a: &mut Assembler, addresses: i32, sockets: i32) {
     a.store(Width::Half, STACK, -2, R5);
     a.if_equal(R5, wire(IPV4), Label::V4);
     a.unless_equal(R5, wire(IPV6), Label::Pass);
-    // IPv6: version, next header, destination.
+    // IPv6: version, next header, source, destination.
     a.demand(14 + 40);
     a.load(Width::Byte, R5, R2, 14);
     a.and(R5, 0xf0);
     a.unless_equal(R5, 0x60, Label::Pass);
     a.load(Width::Byte, R5, R2, 14 + 6);
     a.unless_equal(R5, i32::from(ESP), Label::Pass);
-    a.load(Width::Double, R5, R2, 14 + 24);
-    a.store(Width::Double, STACK, -24, R5);
-    a.load(Width::Double, R5, R2, 14 + 32);
-    a.store(Width::Double, STACK, -16, R5);
+    for (at, place) in [(8, -40), (16, -32), (24, -24), (32, -16)] {
+        a.load(Width::Double, R5, R2, 14 + at);
+        a.store(Width::Double, STACK, place, R5);
+    }
     a.jump(0x05, 0, 0, 0, Label::LookUp);
-    // IPv4: no options, no fragment, protocol, destination.
+    // IPv4: no options, no fragment, protocol, source, destination.
     a.label(Label::V4);
     a.load(Width::Byte, R5, R2, 14);
     a.unless_equal(R5, 0x45, Label::Pass);
@@ -243,8 +253,10 @@ fn receive(a: &mut Assembler, addresses: i32, sockets: i32) {
     a.unless_equal(R5, 0, Label::Pass);
     a.load(Width::Byte, R5, R2, 14 + 9);
     a.unless_equal(R5, i32::from(ESP), Label::Pass);
-    a.load(Width::Word, R5, R2, 14 + 16);
-    a.store(Width::Word, STACK, -24, R5);
+    for (at, place) in [(12, -40), (16, -24)] {
+        a.load(Width::Word, R5, R2, 14 + at);
+        a.store(Width::Word, STACK, place, R5);
+    }
     a.label(Label::LookUp);
     a.map(R1, addresses);
     a.copy(R2, STACK);

@@ -2,20 +2,23 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::mpsc::sync_channel;
 
 use super::device::XdpDevice;
+use super::frame;
 use super::hop::{Hop, Hops};
 use super::inject::{Injector, LONGEST};
+use super::scout::{WAITING, XdpScout};
 use super::socket::XdpTransmitter;
 use crate::datagram::{Run, SendArena, SendReport};
 use crate::raw::EspSocket;
 
 /// Packets of a batch from which on they go as frames of the program: fewer go by the socket, whose call is shorter.
 const MANY: usize = 24;
+/// Milliseconds for which no frames of the program are asked for, when the kernel made none: it is short of memory.
+const REST: u64 = 1000;
 /// Octets of an Ethernet header.
 const ETHERNET: usize = 14;
-/// Milliseconds between two readings of the host's addresses, whatever changes meanwhile.
-const PAUSE: u64 = 100;
 
 /// What went which way since the start, in packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub struct XdpCounts {
     pub too_long: u64,
     /// Given to the raw socket since every frame was on its way.
     pub no_frame: u64,
-    /// Lost in a batch that the kernel did not make frames for.
+    /// Lost since the kernel made no frames for them, and the socket had none either.
     pub lost: u64,
 }
 
@@ -39,64 +42,88 @@ struct Port {
     device: XdpDevice,
     transmitter: XdpTransmitter,
     injector: Option<Injector>,
+    /// The injector is not used before this time.
+    rests_until: u64,
+    counts: XdpCounts,
 }
 
 /// Sends protocol 50 by devices with our program on them. It holds the devices: when it goes, so do the programs.
 pub struct XdpSender {
     hops: Hops,
     ports: Vec<Port>,
-    /// The numbers of their devices.
-    devices: Vec<u32>,
     identification: u16,
-    /// Milliseconds at which the host's addresses were read last; `None`: they are to be read.
-    heard: Option<u64>,
-    counts: XdpCounts,
+    /// Packets given to the raw socket on ways that led by no device of ours yet.
+    elsewhere: u64,
 }
 
-/// Why the raw socket gets a packet.
+/// Why the raw socket gets a packet, and in whose place.
 #[derive(Clone, Copy)]
 enum Slow {
-    NoWay,
-    TooLong,
-    NoFrame,
+    NoWay(Option<usize>),
+    TooLong(usize),
+    NoFrame(usize),
+}
+
+/// Runs on their way: what the raw socket has to send yet. Without memory of its own unless there is any.
+#[derive(Default)]
+pub struct Rest<'a> {
+    report: SendReport,
+    runs: Vec<Run<'a>>,
+    /// Their places among the runs that were given.
+    numbers: Vec<usize>,
+}
+
+impl Rest<'_> {
+    /// Sends it; the report is of all, as are the numbers of failed runs in the arena.
+    pub fn send(self, raw: &EspSocket, arena: &mut SendArena) -> SendReport {
+        let by_raw = raw.send_runs(&self.runs, arena);
+        arena.renumber(&self.numbers);
+        SendReport {
+            datagrams: self.report.datagrams + by_raw.datagrams,
+            bytes: self.report.bytes + by_raw.bytes,
+            calls: self.report.calls + by_raw.calls,
+            full: self.report.full + by_raw.full,
+            ..by_raw
+        }
+    }
 }
 
 impl XdpSender {
-    /// Without a device yet. `mark` is that of the outer packets, as rules may look at it. Opens its sockets for questions in the
-    /// calling thread's network namespace; sending must be done there as well.
-    pub fn new(mark: Option<u32>) -> io::Result<Self> {
-        Ok(Self {
-            hops: Hops::new(mark)?,
-            ports: Vec::new(),
-            devices: Vec::new(),
-            identification: 0,
-            heard: None,
-            counts: XdpCounts::default(),
-        })
+    /// Without a device yet, and who finds out the ways for it. `mark` is that of the outer packets, as rules may look at it.
+    /// Opens its sockets in the calling thread's network namespace; sending must be done there as well.
+    ///
+    /// # Errors
+    /// The kernel gives no netlink socket.
+    pub fn new(mark: Option<u32>) -> io::Result<(Self, XdpScout)> {
+        let (questions, asked) = sync_channel(WAITING);
+        let (found, answers) = sync_channel(WAITING);
+        let hops = Hops::new(mark, questions, answers)?;
+        let scout = XdpScout::new(asked, found)?;
+        Ok((Self { hops, ports: Vec::new(), identification: 0, elsewhere: 0 }, scout))
     }
 
     /// Sends by this device as well, through one of its sockets, from now on.
     pub fn add(&mut self, mut device: XdpDevice, transmitter: XdpTransmitter) {
-        let injector = device.take_injector();
-        self.devices.push(device.index());
-        self.ports.push(Port { device, transmitter, injector });
-        self.heard = None;
+        let (injector, ears) = (device.take_injector(), device.take_ears());
+        let counts = XdpCounts::default();
+        self.ports.push(Port { device, transmitter, injector, rests_until: 0, counts });
+        self.hops.set_devices(self.ports.iter().map(|port| port.device.index()).collect(), ears);
     }
 
-    /// The devices.
-    pub fn devices(&self) -> impl Iterator<Item = &XdpDevice> {
-        self.ports.iter().map(|port| &port.device)
+    /// The devices, and what went which way on each.
+    pub fn devices(&self) -> impl Iterator<Item = (&XdpDevice, XdpCounts)> {
+        self.ports.iter().map(|port| (&port.device, port.counts))
+    }
+
+    /// Packets given to the raw socket on ways that led by none of the devices so far.
+    #[must_use]
+    pub fn elsewhere(&self) -> u64 {
+        self.elsewhere
     }
 
     /// Packets carry this mark from now on.
     pub fn set_mark(&mut self, mark: Option<u32>) {
         self.hops.set_mark(mark);
-    }
-
-    /// What went which way.
-    #[must_use]
-    pub fn counts(&self) -> XdpCounts {
-        self.counts
     }
 
     /// Sends runs, as [`EspSocket::send_runs`] does and with the same report; what has no way past the stack, by `raw`.
@@ -110,47 +137,28 @@ impl XdpSender {
         arena: &mut SendArena,
         now: u64,
     ) -> SendReport {
-        self.refresh(now);
-        let mut report = SendReport::default();
+        self.send_past(runs, dont_fragment, now).send(raw, arena)
+    }
+
+    /// Sends those runs that have a way past the stack. Who shares the sender with others gives the rest to the raw socket
+    /// when it has let the sender go: that socket may be full, and its wait is nobody else's.
+    #[must_use = "what has no way past the stack is not sent yet"]
+    pub fn send_past<'a>(&mut self, runs: &[Run<'a>], dont_fragment: bool, now: u64) -> Rest<'a> {
+        self.hops.refresh(now);
+        let mut rest = Rest::default();
         let many = runs.iter().map(packets).sum::<usize>() >= MANY;
-        // Both stay without memory unless something goes the slow way.
-        let (mut slow, mut numbers) = (Vec::new(), Vec::new());
         for (number, run) in runs.iter().enumerate() {
-            if let Some((rest, why)) = self.lay_out(run, many, dont_fragment, now, &mut report) {
-                self.count(why, &rest);
-                slow.push(rest);
-                numbers.push(number);
+            if let Some((left, why)) = self.lay_out(run, many, dont_fragment, now, &mut rest.report) {
+                self.count(why, &left);
+                rest.runs.push(left);
+                rest.numbers.push(number);
             }
         }
         for port in &mut self.ports {
-            report.calls += port.transmitter.flush();
-            inject(port, &mut report, &mut self.counts);
+            rest.report.calls += port.transmitter.flush();
+            inject(port, now, &mut rest.report);
         }
-        self.counts.sent += report.datagrams;
-        let by_raw = raw.send_runs(&slow, arena);
-        arena.renumber(&numbers);
-        SendReport {
-            datagrams: report.datagrams + by_raw.datagrams,
-            bytes: report.bytes + by_raw.bytes,
-            calls: report.calls + by_raw.calls,
-            full: report.full + by_raw.full,
-            ..by_raw
-        }
-    }
-
-    /// Follows what has changed on the host: the addresses that are heard, and the ways.
-    fn refresh(&mut self, now: u64) {
-        let stirred = self.hops.listen();
-        if stirred {
-            self.heard = self.heard.filter(|at| now.saturating_sub(*at) < PAUSE);
-        }
-        if self.heard.is_none() {
-            self.heard = Some(now);
-            for port in &mut self.ports {
-                // What is not heard so goes through the stack.
-                let _ = port.device.hear_host(self.hops.netlink());
-            }
-        }
+        rest
     }
 
     /// Lays a run's packets out; what is left for the raw socket, and why.
@@ -163,27 +171,31 @@ impl XdpSender {
         report: &mut SendReport,
     ) -> Option<(Run<'a>, Slow)> {
         let to: IpAddr = run.dest.ip();
-        let Some(hop) = self.hops.find(&self.devices, to, run.source, now) else {
-            return Some((*run, Slow::NoWay));
+        let hop = match self.hops.find(to, run.source, now) {
+            Ok(hop) => hop,
+            Err(port) => return Some((*run, Slow::NoWay(port))),
         };
-        let Some(port) = self.ports.get_mut(hop.port) else { return Some((*run, Slow::NoWay)) };
+        let Some(port) = self.ports.get_mut(hop.port) else { return Some((*run, Slow::NoWay(None))) };
         let stride = stride(run);
         let longest = stride.min(run.bytes.len()) + hop.head.ip_len();
         if longest > hop.mtu {
-            return Some((*run, Slow::TooLong));
+            return Some((*run, Slow::TooLong(hop.port)));
         }
-        let by_program = many && hop.injects && longest + ETHERNET <= LONGEST;
+        let fits = longest + ETHERNET <= LONGEST;
+        let mut by_program = many && fits && hop.injects && now >= port.rests_until;
         let mut done = 0;
         for packet in run.bytes.chunks(stride) {
             let identification = (!dont_fragment).then_some(self.identification);
             self.identification = self.identification.wrapping_add(1);
             if by_program && port.injector.as_ref().is_some_and(Injector::is_full) {
-                inject(port, report, &mut self.counts);
+                inject(port, now, report);
+                by_program = now >= port.rests_until;
             }
             if !push(port, by_program, hop, run.tos, identification, packet) {
                 let bytes = run.bytes.get(done..).unwrap_or_default();
-                return Some((Run { bytes, ..*run }, Slow::NoFrame));
+                return Some((Run { bytes, ..*run }, Slow::NoFrame(hop.port)));
             }
+            port.counts.sent += 1;
             report.datagrams += 1;
             report.bytes += packet.len() as u64;
             done += packet.len();
@@ -193,10 +205,16 @@ impl XdpSender {
 
     fn count(&mut self, why: Slow, run: &Run<'_>) {
         let packets = packets(run) as u64;
+        let mut of = |port: usize, count: fn(&mut XdpCounts) -> &mut u64| {
+            if let Some(port) = self.ports.get_mut(port) {
+                *count(&mut port.counts) += packets;
+            }
+        };
         match why {
-            Slow::NoWay => self.counts.no_way += packets,
-            Slow::TooLong => self.counts.too_long += packets,
-            Slow::NoFrame => self.counts.no_frame += packets,
+            Slow::NoWay(None) => self.elsewhere += packets,
+            Slow::NoWay(Some(port)) => of(port, |counts| &mut counts.no_way),
+            Slow::TooLong(port) => of(port, |counts| &mut counts.too_long),
+            Slow::NoFrame(port) => of(port, |counts| &mut counts.no_frame),
         }
     }
 }
@@ -217,20 +235,36 @@ fn push(
     }
 }
 
-/// Sends what was laid out for the program. One that the kernel refuses to run is not asked again.
-fn inject(port: &mut Port, report: &mut SendReport, counts: &mut XdpCounts) {
+/// Sends what was laid out for the program. What the kernel makes no frames for goes by the socket, and so does all
+/// else for a moment.
+fn inject(port: &mut Port, now: u64, report: &mut SendReport) {
     let Some(injector) = &mut port.injector else { return };
-    let (count, outcome) = injector.flush();
-    let count = count as u64;
-    report.calls += u64::from(count > 0);
-    if outcome.is_ok() {
-        counts.injected += count;
-    } else {
-        port.injector = None;
-        counts.lost += count;
-        report.datagrams = report.datagrams.saturating_sub(count);
-        report.full += count;
+    let (made, left) = injector.flush();
+    report.calls += u64::from(made + left.len() > 0);
+    port.counts.injected += made as u64;
+    if left.is_empty() {
+        return;
     }
+    port.rests_until = now + REST;
+    for frame in left {
+        let Some(frame) = injector.left(frame) else { continue };
+        if !port.transmitter.push(|place| copy(frame, place)) {
+            let octets = frame::parse(frame, 0..frame.len()).map_or(0, |parsed| parsed.payload.len());
+            report.datagrams = report.datagrams.saturating_sub(1);
+            report.bytes = report.bytes.saturating_sub(octets as u64);
+            report.full += 1;
+            port.counts.sent = port.counts.sent.saturating_sub(1);
+            port.counts.lost += 1;
+        }
+    }
+    report.calls += port.transmitter.flush();
+}
+
+/// Copies a frame to its place; its octets, or 0 when it does not fit.
+fn copy(frame: &[u8], place: &mut [u8]) -> usize {
+    let Some(place) = place.get_mut(..frame.len()) else { return 0 };
+    place.copy_from_slice(frame);
+    frame.len()
 }
 
 /// Octets from one packet of a run to the next.
@@ -245,13 +279,29 @@ fn packets(run: &Run<'_>) -> usize {
 
 #[cfg(test)]
 impl XdpSender {
+    /// What went which way over all devices and none.
+    pub(crate) fn counts(&self) -> XdpCounts {
+        let mut sum = XdpCounts { no_way: self.elsewhere, ..XdpCounts::default() };
+        for (_, counts) in self.devices() {
+            sum.sent += counts.sent;
+            sum.injected += counts.injected;
+            sum.no_way += counts.no_way;
+            sum.too_long += counts.too_long;
+            sum.no_frame += counts.no_frame;
+            sum.lost += counts.lost;
+        }
+        sum
+    }
+
     /// Puts a whole frame on the wire of the first device.
     pub(crate) fn send_frame(&mut self, frame: &[u8]) {
         let transmitter = &mut self.ports[0].transmitter;
-        assert!(transmitter.push(|place| {
-            place[..frame.len()].copy_from_slice(frame);
-            frame.len()
-        }));
+        assert!(transmitter.push(|place| copy(frame, place)));
         transmitter.flush();
+    }
+
+    /// Exchanges the first device's program for another descriptor, and so what makes its frames.
+    pub(crate) fn swap_program(&mut self, other: &mut std::os::fd::OwnedFd) {
+        self.ports[0].injector.as_mut().unwrap().swap(other);
     }
 }

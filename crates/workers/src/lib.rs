@@ -1,9 +1,13 @@
-//! The datapath threads. Each owns its TUN queues and its outer sockets and waits for all of them in one
-//! epoll; what is not a packet goes up through one bounded queue a worker.
+//! The datapath's threads: they join TUN queues and outer sockets with `tunnel`. Each owns its queues and its sockets and
+//! waits for all of them in one epoll; what is not a packet goes up through one bounded queue a worker.
+//!
+//! Whoever starts them publishes the tables they work by, opens the devices and hears what comes up; a worker decides
+//! nothing and asks nobody.
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | [`mod@self`] | starting, stopping, the handle others hold |
+//! | this one | starting, stopping, the handle others hold |
+//! | `sockets` | what they send and receive through |
 //! | `thread` | the loop of one worker |
 //! | `queue` | a tunnel's queues, and who reads them |
 //! | `balance` | when a worker's queue is read by another |
@@ -21,6 +25,7 @@ mod inward;
 mod outward;
 mod port;
 mod queue;
+mod sockets;
 mod thread;
 mod uplink;
 
@@ -35,18 +40,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use control::view::NamedCount;
 use kernel::epoll::Bell;
 use kernel::tun::{Offloads, TunQueue};
 use tunnel::publish::Reader;
 use tunnel::{Report, TunnelId};
 
-use crate::sockets::WorkerSockets;
 use balance::Load;
 use counters::Counters;
 use queue::{Queue, home};
+pub use sockets::{Bypass, PORT, SocketError, WorkerSockets, one_a_core, open};
 use thread::{Command, Crew, Worker};
-pub(crate) use uplink::Uplink;
+pub use uplink::Uplink;
 
 /// Commands that may wait for one worker.
 const COMMANDS: usize = 256;
@@ -55,7 +59,7 @@ const REPORTS: usize = 512;
 
 /// What a worker tells the control thread.
 #[derive(Debug)]
-pub(crate) enum Upward {
+pub enum Upward {
     /// Something the datapath saw.
     Report(Report),
     /// A packet was too big for the path: what the kernel or a router says it carries.
@@ -75,7 +79,7 @@ pub(crate) enum Upward {
 }
 
 /// All workers.
-pub(crate) struct Workers {
+pub struct Workers {
     devices: Devices,
     threads: Vec<JoinHandle<()>>,
     counters: Vec<Arc<Counters>>,
@@ -86,7 +90,7 @@ type Queues = Arc<[Arc<Queue>]>;
 
 /// The handle by which others change what the workers serve; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Devices {
+pub struct Devices {
     /// The way to each worker.
     commands: Arc<[SyncSender<Command>]>,
     crew: Arc<Crew>,
@@ -98,8 +102,11 @@ impl Workers {
     /// Starts one thread for each share of the sockets. `reader` sees the published tables; `origin` is the
     /// point in time that ticks count from, the gateway's too.
     ///
-    /// The threads live in the network namespace of the sockets, wherever they run.
-    pub(crate) fn start(
+    /// Must be called in the network namespace of the sockets: the threads ask its kernel about paths.
+    ///
+    /// # Errors
+    /// No descriptor or no thread is to be had.
+    pub fn start(
         sockets: Vec<WorkerSockets>,
         reader: &Reader,
         origin: Instant,
@@ -126,17 +133,19 @@ impl Workers {
     }
 
     /// The handle to change what they serve.
-    pub(crate) fn devices(&self) -> Devices {
+    #[must_use]
+    pub fn devices(&self) -> Devices {
         self.devices.clone()
     }
 
     /// Packets and reports lost so far, by reason, over all workers; reasons that never happened are left out.
-    pub(crate) fn drops(&self) -> Vec<NamedCount> {
+    #[must_use]
+    pub fn drops(&self) -> Vec<(&'static str, u64)> {
         Counters::sum(&self.counters)
     }
 
     /// Ends the threads and waits for them. The devices stay.
-    pub(crate) fn stop(self) {
+    pub fn stop(self) {
         self.devices.tell_all(|| Command::Stop);
         for thread in self.threads {
             // A panic was already told upward.
@@ -148,7 +157,7 @@ impl Workers {
 impl Devices {
     /// Gives a tunnel's queues to the workers: each is read by one and written to by any. Queues the tunnel had are let
     /// go.
-    pub(crate) fn attach(&self, tunnel: TunnelId, queues: Vec<TunQueue>, offloads: Offloads) {
+    pub fn attach(&self, tunnel: TunnelId, queues: Vec<TunQueue>, offloads: Offloads) {
         self.detach(tunnel);
         let workers = self.commands.len();
         let queues =
@@ -159,29 +168,29 @@ impl Devices {
     }
 
     /// Lets a tunnel's queues go; the device stays.
-    pub(crate) fn detach(&self, tunnel: TunnelId) {
+    pub fn detach(&self, tunnel: TunnelId) {
         if self.attached.lock().unwrap_or_else(PoisonError::into_inner).remove(&tunnel).is_some() {
             self.tell_all(|| Command::Detach { tunnel });
         }
     }
 
-    /// Copies a tunnel's inner packets into `sink`, as bodies of `control::frame::Kind::Packet`, until it is
-    /// closed. What finds no room is lost and counted.
-    pub(crate) fn capture(&self, tunnel: TunnelId, sink: &tokio::sync::mpsc::Sender<Vec<u8>>) {
+    /// Copies a tunnel's inner packets into `sink` until it is closed: nanoseconds since 1970 in eight octets, one for the
+    /// direction (0 from the peer, 1 to it), the IP packet. What finds no room is lost and counted.
+    pub fn capture(&self, tunnel: TunnelId, sink: &tokio::sync::mpsc::Sender<Vec<u8>>) {
         self.tell_all(|| Command::Capture { tunnel, sink: sink.clone() });
     }
 
     /// Lets idle workers take up the newest table, so that a retired one, and the keys in it, can go. To be
     /// called after publishing.
-    pub(crate) fn nudge(&self) {
+    pub fn nudge(&self) {
         for bell in &self.crew.bells {
             bell.ring();
         }
     }
 
-    /// Makes the first worker die.
-    #[cfg(test)]
-    pub(crate) fn kill_one(&self) {
+    /// Makes the first worker die, for tests.
+    #[cfg(any(test, feature = "killable"))]
+    pub fn kill_one(&self) {
         self.tell(0, Command::Panic);
     }
 
@@ -217,8 +226,9 @@ impl Devices {
     }
 }
 
-/// What a panic said.
-pub(crate) fn words(panic: &(dyn std::any::Any + Send)) -> String {
+/// What a panic said, in a line.
+#[must_use]
+pub fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     format!("it panicked: {}", text.unwrap_or("without words"))

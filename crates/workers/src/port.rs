@@ -14,9 +14,8 @@ use tokio::sync::mpsc::Sender;
 use tunnel::{Drop, OuterPath, Report, Reports, SendBatch, Tick};
 
 use super::counters::{Counters, Loss};
+use super::sockets::{Bypass, WorkerSockets};
 use super::{REPORTS, Upward};
-use crate::bypass::Sender as Bypass;
-use crate::sockets::WorkerSockets;
 
 /// Slots of protocol 50; nothing joins its packets, but one may be reassembled from fragments.
 const ESP_SLOTS: usize = 64;
@@ -185,8 +184,11 @@ impl Ports {
             (Outer::Udp(socket), _) => socket.send_runs(runs, arena),
             (Outer::Esp(socket), None) => socket.send_runs(runs, arena),
             (Outer::Esp(socket), Some(bypass)) => {
-                let mut bypass = bypass.lock().unwrap_or_else(PoisonError::into_inner);
-                bypass.send_runs(socket, runs, !cleared, arena, now.0)
+                let rest = {
+                    let mut bypass = bypass.lock().unwrap_or_else(PoisonError::into_inner);
+                    bypass.send_past(runs, !cleared, now.0)
+                };
+                rest.send(socket, arena)
             }
             (Outer::Xdp(_), _) => return,
         };

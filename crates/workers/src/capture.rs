@@ -10,7 +10,7 @@ use tunnel::TunnelId;
 
 use super::counters::{Counters, Loss};
 
-/// From the peer, or to it (`control::frame::Kind::Packet`).
+/// From the peer, or to it: the octet of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Direction {

@@ -1,25 +1,25 @@
 //! Two gateways' datapaths back to back, in network namespaces of their own: as root.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use esp::{InboundParams, InboundSa, Limits, OutboundParams, OutboundSa};
-use gateway::{Change, Device, Hop, Key, Op};
-use inet::Selector;
-use kernel::netlink::{Address, LinkChange};
+use inet::{Prefix, Selector};
+use kernel::datagram::Source;
+use kernel::netlink::{Address, LinkChange, Netlink, Route, RouteChange, Target};
 use kernel::netns::Namespace;
+use kernel::tun::{self, Tun, TunOptions};
+use tunnel::demux::NON_ESP_MARKER;
 use tunnel::publish::Publisher;
 use tunnel::{
     DfPolicy, InboundRow, MssPolicy, OutboundRow, OuterPath, Report, Selectors, Table, TunnelId, TunnelRow,
 };
 
 use super::{Uplink, Upward, Workers};
-use crate::host::{Command, Done, Host};
-use crate::sockets::{self, IkeSender};
 
 const TUNNEL: TunnelId = TunnelId(3);
 const LEFT: Ends = Ends { outer: [192, 0, 2, 1], inner: [10, 0, 0, 1], spi: 0x1000 };
@@ -33,16 +33,14 @@ struct Ends {
     spi: u32,
 }
 
-/// One gateway's datapath and host thread.
+/// One gateway's datapath.
 struct Side {
     namespace: Namespace,
     workers: Workers,
     uplink: Uplink,
-    host: Host,
-    done: tokio::sync::mpsc::Receiver<Done>,
     publisher: Publisher,
-    sender: IkeSender,
-    index: u32,
+    /// The first worker's socket of port 4500.
+    outer: Arc<kernel::udp::UdpSocket>,
 }
 
 fn now() -> Instant {
@@ -52,31 +50,22 @@ fn now() -> Instant {
 
 impl Side {
     fn start(namespace: Namespace, own: Ends, peer: Ends, workers: u32, queues: usize) -> Self {
-        let (sockets, publisher) = (
-            namespace.run(|| sockets::open(workers.try_into().unwrap(), None).unwrap()).unwrap(),
-            Publisher::default(),
-        );
-        let (shares, reader) = (sockets.workers, publisher.reader());
-        // Workers ask the kernel about paths: they live where their sockets do.
-        let (workers, uplink) = namespace.run(|| Workers::start(shares, &reader, now()).unwrap()).unwrap();
-        let (host, mut done) = namespace.run(|| Host::start([].into(), workers.devices()).unwrap()).unwrap();
-        host.command(Command::Device(
-            TUNNEL,
-            Device::Open { name: "vti0".into(), addresses: vec![(own.inner.into(), 32)], mtu: 1400, queues },
-        ));
-        let index = loop {
-            match done.blocking_recv() {
-                Some(Done::Device { outcome, .. }) => break outcome.unwrap().index,
-                Some(_) => {}
-                None => panic!("the host thread is gone"),
-            }
-        };
-        let prefix = inet::Prefix::host(peer.inner.into());
-        let hop = Hop::Device { ifindex: index, gateway: None, source: Some(own.inner.into()) };
-        let key = Key { table: 254, prefix };
-        host.command(Command::Routes(vec![Change { key, metric: 20, op: Op::Add(hop) }]));
-        while !matches!(done.blocking_recv(), Some(Done::Routes(_)) | None) {}
-        Self { namespace, workers, uplink, host, done, publisher, sender: sockets.sender, index }
+        let publisher = Publisher::default();
+        let (workers, uplink, outer) = namespace
+            .run(|| {
+                let (any, mut notes) =
+                    ([Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()], Vec::new());
+                let shares = super::open(workers.try_into().unwrap(), &any, None, &mut notes).unwrap();
+                let outer = Arc::clone(&shares[0].udp[0]);
+                let (workers, uplink) = Workers::start(shares, &publisher.reader(), now()).unwrap();
+                assert_eq!(notes, [""; 0]);
+                let tun = device(&mut Netlink::open().unwrap(), own, peer, queues);
+                let offloads = tun.offloads();
+                workers.devices().attach(TUNNEL, tun.into_queues(), offloads);
+                (workers, uplink, outer)
+            })
+            .unwrap();
+        Self { namespace, workers, uplink, publisher, outer }
     }
 
     fn publish(&mut self, own: Ends, peer: Ends, udp: bool) {
@@ -85,12 +74,24 @@ impl Side {
     }
 
     fn stop(self) {
-        self.host.command(Command::Device(TUNNEL, Device::Close));
-        drop(self.done);
-        self.host.stop();
         self.workers.stop();
-        assert_eq!(self.namespace.netlink().unwrap().link_by_name("vti0").unwrap(), None);
+        let mut netlink = self.namespace.netlink().unwrap();
+        tun::remove(&mut netlink, DEVICE).unwrap();
     }
+}
+
+const DEVICE: &str = "vti0";
+
+/// The tunnel's device, with an address, and a route to the peer's.
+fn device(netlink: &mut Netlink, own: Ends, peer: Ends, queues: usize) -> Tun {
+    let tun = Tun::open(netlink, &TunOptions { queues, ..TunOptions::new(DEVICE) }).unwrap();
+    let change = LinkChange { mtu: Some(1400), up: Some(true), ..LinkChange::default() };
+    netlink.set_link(tun.index(), &change).unwrap();
+    netlink.add_address(&Address::new(tun.index(), own.inner.into(), 32)).unwrap();
+    let to_peer = Route::new(Prefix::host(peer.inner.into()), 179, Target::Device(tun.index()));
+    let route = Route { source: Some(own.inner.into()), ..to_peer };
+    assert_eq!(netlink.apply(&[RouteChange::Add(route)]), [Ok(())]);
+    tun
 }
 
 fn path(own: Ends, peer: Ends, udp: bool) -> OuterPath {
@@ -295,8 +296,9 @@ fn a_queue_that_changes_its_reader_loses_and_reorders_nothing() {
 fn an_ike_message_on_port_4500_goes_up_without_its_marker_and_a_first_packet_is_told() {
     let (left, mut right) = pair(true, 1);
     let (from, to) = (SocketAddr::new(LEFT.outer.into(), 4500), SocketAddr::new(RIGHT.outer.into(), 4500));
-    left.sender.send(from, to, 0, &[0xff], true).unwrap();
-    left.sender.send(from, to, 0, b"an IKE message", false).unwrap();
+    let source = Some(Source { address: from.ip(), ifindex: 0 });
+    left.outer.send_one(to, source, 0, &[0xff]).unwrap();
+    left.outer.send_one(to, source, 0, &[&NON_ESP_MARKER[..], b"an IKE message"].concat()).unwrap();
     let udp = left.namespace.run(|| UdpSocket::bind((Ipv4Addr::from(LEFT.inner), 0)).unwrap()).unwrap();
     udp.send_to(b"hello", (Ipv4Addr::from(RIGHT.inner), 9)).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -423,19 +425,4 @@ fn with_df_clear_an_esp_packet_above_the_path_mtu_is_fragmented_outside() {
         left.stop();
         right.stop();
     }
-}
-
-#[test]
-fn a_device_that_someone_deletes_is_let_go_and_news_for_the_gateway() {
-    let (mut left, right) = pair(true, 1);
-    left.namespace.netlink().unwrap().delete_link(left.index).unwrap();
-    loop {
-        match left.done.blocking_recv() {
-            Some(Done::Kernel(view)) if !view.underlay.links.contains_key(&left.index) => break,
-            Some(_) => {}
-            None => panic!("the host thread is gone"),
-        }
-    }
-    left.stop();
-    right.stop();
 }

@@ -24,7 +24,7 @@ use super::inward::Inward;
 use super::outward::{Outward, Read};
 use super::port::{Ports, Up};
 use super::queue::{Device, Queue, home};
-use crate::sockets::WorkerSockets;
+use super::sockets::WorkerSockets;
 
 /// Rounds over what is ready before asking again what is, and what commands came.
 const ROUNDS: usize = 8;
@@ -47,7 +47,7 @@ pub(super) enum Command {
     /// End.
     Stop,
     /// Die of a fault, to see what becomes of the others.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "killable"))]
     Panic,
     /// Let another read a tunnel's first queue, if this one reads it.
     #[cfg(test)]
@@ -134,7 +134,7 @@ impl Worker {
             let why = match catch_unwind(AssertUnwindSafe(|| self.run())) {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => error.to_string(),
-                Err(panic) => crate::worker::words(panic.as_ref()),
+                Err(panic) => crate::words(panic.as_ref()),
             };
             // It fails when the control thread is gone itself.
             let _ = last_words.blocking_send(Upward::Died { worker: number, why });
@@ -296,7 +296,7 @@ impl Worker {
                 Command::Detach { tunnel } => self.detach(tunnel),
                 Command::Capture { tunnel, sink } => self.captures.add(tunnel, sink),
                 Command::Stop => return false,
-                #[cfg(test)]
+                #[cfg(any(test, feature = "killable"))]
                 Command::Panic => panic!("as a test asked"),
                 #[cfg(test)]
                 Command::Give { tunnel, to } => self.give(tunnel, 0, to),

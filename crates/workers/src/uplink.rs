@@ -8,7 +8,7 @@ use tokio::sync::mpsc::Receiver;
 use super::Upward;
 
 /// The receiving end of every worker's queue.
-pub(crate) struct Uplink {
+pub struct Uplink {
     /// `None` once the worker's end was told.
     queues: Vec<Option<Receiver<Upward>>>,
     /// Whose turn it is.
@@ -22,7 +22,7 @@ impl Uplink {
 
     /// The next thing told, each worker in its turn, so that a flood at one does not silence the others.
     /// Waits for ever once every worker's end was told. Safe to cancel.
-    pub(crate) async fn recv(&mut self) -> Upward {
+    pub async fn recv(&mut self) -> Upward {
         poll_fn(|context| self.poll(context)).await
     }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use control::view::NamedCount;
 use kernel::datagram::SendFailure;
 use tunnel::{Drop, Drops};
 
@@ -113,18 +112,14 @@ impl Counters {
     }
 
     /// Over several workers, without what never happened.
-    pub(super) fn sum(all: &[Arc<Self>]) -> Vec<NamedCount> {
+    pub(super) fn sum(all: &[Arc<Self>]) -> Vec<(&'static str, u64)> {
         let drops = Drop::ALL.into_iter().map(|reason| {
             (reason.name(), all.iter().map(|counters| counters.drops.get(reason)).sum::<u64>())
         });
         let losses = Loss::ALL
             .into_iter()
             .map(|loss| (loss.name(), all.iter().map(|counters| counters.get(loss)).sum::<u64>()));
-        drops
-            .chain(losses)
-            .filter(|(_, count)| *count > 0)
-            .map(|(name, count)| NamedCount { name: name.to_owned(), count })
-            .collect()
+        drops.chain(losses).filter(|(_, count)| *count > 0).collect()
     }
 }
 
@@ -143,7 +138,7 @@ mod tests {
         a.drops.count(Drop::NoSa, 7);
         let sum = Counters::sum(&[a, b]);
         assert_eq!(sum.len(), Loss::ALL.len() + 1);
-        assert_eq!(sum.last().map(|last| last.count), Some(Loss::ALL.len() as u64));
+        assert_eq!(sum.last().map(|(_, count)| *count), Some(Loss::ALL.len() as u64));
         assert!(Counters::sum(&[Arc::default()]).is_empty());
     }
 }

@@ -1,0 +1,132 @@
+//! What goes wrong for a while, and that it is over when its cause is.
+
+use std::time::Duration;
+
+use super::{checksum, ends, esp_frame, ip, mac, octets};
+use crate::datagram::Run;
+use crate::epoll::{Epoll, Interest};
+use crate::netlink::Netlink;
+use crate::tests::Pair;
+use crate::xdp::{XdpDevice, XdpError, XdpReceiver};
+
+/// Does anything come within that time? A worker asks no more either, before it receives again.
+fn is_woken(receiver: &XdpReceiver, within: Duration) -> bool {
+    let epoll = Epoll::new().unwrap();
+    epoll.add(receiver, 0, Interest::READ).unwrap();
+    let mut ready = Vec::with_capacity(1);
+    epoll.wait(&mut ready, Some(within)).unwrap();
+    !ready.is_empty()
+}
+
+#[test]
+fn a_burst_of_damaged_headers_that_takes_every_frame_leaves_the_queue_hearing() {
+    const FRAMES: u64 = 2048;
+    let pair = Pair::new();
+    let (mut a, mut b) = ends(&pair);
+    let mut good = esp_frame(octets(&mac(&pair.b)), [192, 0, 2, 2]);
+    checksum(&mut good);
+    let mut bad = good.clone();
+    bad[24] ^= 1;
+    assert_eq!(b.receiver.receive(), 0);
+    let losses = || b.receiver.meter().losses().unwrap();
+    for _ in 0..1000 {
+        (0..100).for_each(|_| a.sender.send_frame(&bad));
+        if losses().full > 0 {
+            break;
+        }
+    }
+    assert!(losses().full > 0);
+    // A worker that had no time until now.
+    while is_woken(&b.receiver, Duration::ZERO) {
+        assert_eq!(b.receiver.receive(), 0);
+    }
+    let heard = (0..100).any(|_| {
+        a.sender.send_frame(&good);
+        is_woken(&b.receiver, Duration::from_millis(50)) && b.receiver.receive() > 0
+    });
+    assert!(heard, "deaf: {:?}", b.receiver.meter().losses());
+    let losses = b.receiver.meter().losses().unwrap();
+    assert!(losses.damaged >= FRAMES && losses.other == 0, "{losses:?}");
+}
+
+#[test]
+fn whoever_starts_anew_at_once_has_every_queue_again() {
+    let pair = Pair::new();
+    let queues = ["numrxqueues", "3", "numtxqueues", "3"];
+    let peer = ["type", "veth", "peer", "name", "other"];
+    ip(&pair.a, &[&["link", "add", "several"], &queues[..], &peer, &queues].concat());
+    ip(&pair.a, &["link", "set", "several", "up"]);
+    for round in 0..12 {
+        let opened = pair.a.run(|| {
+            let device = XdpDevice::attach(&mut Netlink::open().unwrap(), "several")?;
+            let (receivers, transmitter) = device.open_all()?;
+            Ok::<_, XdpError>((device, transmitter, receivers.len()))
+        });
+        let (_, _, count) = opened.unwrap().unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert_eq!(count, 3);
+    }
+}
+
+#[test]
+fn a_queue_that_another_has_is_said_and_not_left_out() {
+    let pair = Pair::new();
+    let queues = ["numrxqueues", "2", "numtxqueues", "2"];
+    let peer = ["type", "veth", "peer", "name", "other"];
+    ip(&pair.a, &[&["link", "add", "several"], &queues[..], &peer, &queues].concat());
+    ip(&pair.a, &["link", "set", "several", "up"]);
+    let device = pair.a.run(|| XdpDevice::attach(&mut Netlink::open().unwrap(), "several")).unwrap().unwrap();
+    let _held = pair.a.run(|| device.open(1).unwrap()).unwrap();
+    let outcome = pair.a.run(|| device.open_all().map(drop)).unwrap();
+    assert!(matches!(outcome, Err(XdpError::Queue { queue: 1, .. })), "{outcome:?}");
+}
+
+#[test]
+fn what_is_longer_than_a_frame_since_the_mtu_grew_goes_its_usual_way() {
+    let pair = Pair::new();
+    let (mut a, mut b) = ends(&pair);
+    ip(&pair.a, &["link", "set", "to-b", "mtu", "3000"]);
+    ip(&pair.b, &["link", "set", "to-a", "mtu", "3000"]);
+    // What the way is now is asked with the first.
+    let one = |octets| vec![7; octets];
+    a.send(&pair.a, &[Run::single("192.0.2.2:0".parse().unwrap(), &one(44))], 5000);
+    b.past_the_stack(1);
+    // A frame has room for 1792 octets, of which Ethernet and IPv4 take 34.
+    for (octets, fits) in [(1758, true), (1759, false), (2500, false)] {
+        let packet = one(octets);
+        assert_eq!(a.send(&pair.a, &[Run::single("192.0.2.2:0".parse().unwrap(), &packet)], 5001), 1);
+        let got = if fits { b.past_the_stack(1) } else { b.by_raw(0, 1) };
+        assert_eq!(got, [packet], "{octets}");
+    }
+    assert_eq!(b.receiver.meter().losses().unwrap().other, 0);
+}
+
+#[test]
+fn what_the_kernel_makes_no_frames_for_goes_by_the_socket_and_a_second_later_it_is_asked_again() {
+    let pair = Pair::new();
+    let (mut a, mut b) = ends(&pair);
+    let packets: Vec<Vec<u8>> = (0..200_u16).map(|number| number.to_be_bytes().repeat(40)).collect();
+    let runs: Vec<Run<'_>> =
+        packets.iter().map(|packet| Run::single("192.0.2.2:0".parse().unwrap(), packet)).collect();
+    let mut no_program = std::fs::File::open("/dev/null").unwrap().into();
+    let mut injected = 0;
+    for (now, works, by_program) in
+        [(1100, false, false), (1900, true, false), (2099, true, false), (2100, true, true)]
+    {
+        // Once a second one is the stack's.
+        a.send(&pair.a, &runs[..1], now / 1000 * 1000);
+        b.past_the_stack(1);
+        let before = a.sender.counts();
+        if !works {
+            a.sender.swap_program(&mut no_program);
+        }
+        // Two batches of frames, fewer than the other end's ring takes.
+        assert_eq!(a.send(&pair.a, &runs, now), 200);
+        assert!(b.past_the_stack(200) == packets, "at {now}");
+        if !works {
+            a.sender.swap_program(&mut no_program);
+        }
+        injected += if by_program { 200 } else { 0 };
+        let after = a.sender.counts();
+        assert_eq!((after.sent - before.sent, after.injected, after.lost), (200, injected, 0), "at {now}");
+    }
+}

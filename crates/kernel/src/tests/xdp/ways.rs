@@ -1,0 +1,136 @@
+//! Who asks which way a packet takes, what is done meanwhile, and what is counted where.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
+
+use super::{End, ends, ip};
+use crate::datagram::Run;
+use crate::netlink::Netlink;
+use crate::tests::{B4, Pair, configure};
+use crate::xdp::{XdpCounts, XdpDevice, XdpError, XdpLosses};
+
+/// Sends one packet to the other end and leaves what that asks unanswered.
+fn send_unanswered(a: &mut End, pair: &Pair, now: u64) {
+    let run = [Run::single(SocketAddr::new(B4.into(), 0), &[5; 80])];
+    let End { raw, sender, arena, .. } = a;
+    let report = pair.a.run(|| sender.send_runs(&raw[0], &run, true, arena, now)).unwrap();
+    assert_eq!(report.datagrams, 1);
+}
+
+#[test]
+fn no_packet_waits_for_an_answer_and_an_old_one_does_only_for_a_moment() {
+    let pair = Pair::new();
+    let (mut a, mut b) = ends(&pair);
+    let start = a.sender.counts();
+    let past = |a: &End| a.sender.counts().sent - start.sent;
+    // Asked at 0 and answered. A second later one batch is the stack's and the question is put again.
+    send_unanswered(&mut a, &pair, 999);
+    assert_eq!(past(&a), 1);
+    send_unanswered(&mut a, &pair, 1000);
+    assert_eq!(past(&a), 1);
+    // Nobody answers: the old answer does, but for another question now and then.
+    for now in [1001, 1005, 1009, 1010, 1011, 1019] {
+        send_unanswered(&mut a, &pair, now);
+    }
+    assert_eq!(past(&a), 1 + 5);
+    // And not for ever.
+    for now in 2000..2030 {
+        send_unanswered(&mut a, &pair, now);
+    }
+    assert_eq!(past(&a), 1 + 5);
+    a.scout.catch_up();
+    send_unanswered(&mut a, &pair, 2030);
+    assert_eq!(past(&a), 1 + 5 + 1);
+    // A change puts it in doubt at once, until it is asked anew and answered.
+    ip(&pair.a, &["route", "add", "198.51.100.0/24", "dev", "to-b"]);
+    for now in [2031, 2032, 2080] {
+        send_unanswered(&mut a, &pair, now);
+    }
+    assert_eq!(past(&a), 1 + 5 + 1);
+    a.scout.catch_up();
+    send_unanswered(&mut a, &pair, 2081);
+    assert_eq!(past(&a), 1 + 5 + 2);
+    b.past_the_stack(1 + 1 + 6 + 30 + 1 + 3 + 1);
+}
+
+#[test]
+fn more_ways_than_the_scout_holds_questions_for_are_the_stacks_and_none_waits() {
+    const WAYS: u64 = 1500;
+    let pair = Pair::new();
+    let (mut a, _b) = ends(&pair);
+    let before = a.sender.counts();
+    let to = |way: u64| SocketAddr::new(Ipv4Addr::from(0xc000_0264 + (way % 100) as u32).into(), 0);
+    for way in 0..WAYS {
+        let source = crate::datagram::Source {
+            address: IpAddr::from([127, 0, (way >> 8) as u8, way as u8]),
+            ifindex: 0,
+        };
+        let run = [Run { source: Some(source), ..Run::single(to(way), &[5; 80]) }];
+        let End { raw, sender, arena, .. } = &mut a;
+        pair.a.run(|| sender.send_runs(&raw[0], &run, true, arena, 100)).unwrap();
+    }
+    assert_eq!(a.sender.counts().no_way - before.no_way, WAYS);
+    a.scout.catch_up();
+    send_unanswered(&mut a, &pair, 200);
+    assert_eq!(a.sender.counts().sent, before.sent + 1);
+}
+
+#[test]
+fn each_device_counts_its_own_and_what_leads_by_none_is_counted_apart() {
+    let pair = Pair::new();
+    pair.a.netlink().unwrap().create_veth("too", "two", Some(pair.b.as_fd())).unwrap();
+    let (near, far) = (Ipv4Addr::new(198, 51, 100, 1), Ipv4Addr::new(198, 51, 100, 2));
+    configure(&pair.a, "too", &[(near.into(), 24)]);
+    configure(&pair.b, "two", &[(far.into(), 24)]);
+    ip(&pair.a, &["neigh", "replace", "198.51.100.2", "lladdr", "02:00:00:00:77:02", "dev", "too"]);
+    let mut a = End::new(&pair.a, "to-b");
+    let too = pair.a.run(|| XdpDevice::attach(&mut Netlink::open().unwrap(), "too")).unwrap().unwrap();
+    let (_receivers, transmitter) = pair.a.run(|| too.open_all()).unwrap().unwrap();
+    a.sender.add(too, transmitter);
+    a.scout.catch_up();
+    let mut send = |to: Ipv4Addr, now| {
+        a.send(&pair.a, &[Run::single(SocketAddr::new(to.into(), 0), &[5; 80])], now);
+    };
+    send(Ipv4Addr::LOCALHOST, 0);
+    for (now, to) in [(10, B4), (11, B4), (12, B4), (13, far), (14, far), (1014, far)] {
+        send(to, now);
+    }
+    let counts: Vec<(&str, XdpCounts)> =
+        a.sender.devices().map(|(device, counts)| (device.name(), counts)).collect();
+    let expected = |sent, no_way| XdpCounts { sent, no_way, ..XdpCounts::default() };
+    assert_eq!(counts, [("to-b", expected(2, 0)), ("too", expected(1, 1))]);
+    assert_eq!(a.sender.elsewhere(), 3, "one elsewhere, and the first on each way");
+}
+
+#[test]
+fn a_device_of_several_queues_has_a_socket_on_each_and_sends_by_one() {
+    let pair = Pair::new();
+    let queues = ["numrxqueues", "3", "numtxqueues", "3"];
+    ip(
+        &pair.a,
+        &[&["link", "add", "several"], &queues[..], &["type", "veth", "peer", "name", "other"], &queues]
+            .concat(),
+    );
+    configure(&pair.a, "several", &[]);
+    configure(&pair.a, "other", &[]);
+    let device = pair.a.run(|| XdpDevice::attach(&mut Netlink::open().unwrap(), "several")).unwrap().unwrap();
+    let (receivers, _transmitter) = pair.a.run(|| device.open_all()).unwrap().unwrap();
+    assert_eq!(receivers.len(), 3);
+    for receiver in &receivers {
+        assert_eq!(receiver.meter().losses().unwrap(), XdpLosses::default());
+    }
+}
+
+#[test]
+fn a_device_that_came_back_is_another_and_has_no_program_of_ours() {
+    let pair = Pair::new();
+    let attach = || pair.a.run(|| XdpDevice::attach(&mut Netlink::open().unwrap(), "to-b")).unwrap();
+    let device = attach().unwrap();
+    assert!(device.is_attached());
+    ip(&pair.a, &["link", "del", "to-b"]);
+    assert!(!device.is_attached());
+    assert!(matches!(attach(), Err(XdpError::NoDevice(_))));
+    ip(&pair.a, &["link", "add", "to-b", "type", "veth", "peer", "name", "other"]);
+    assert!(!device.is_attached());
+    assert!(attach().unwrap().is_attached());
+}
