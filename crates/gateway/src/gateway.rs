@@ -61,6 +61,10 @@ pub struct Gateway {
     pub(crate) table: Arc<Table>,
     /// By which interface peers' messages came.
     pub(crate) arrivals: Arrivals,
+    /// The outer addresses that no route may be learned or announced of, as the speaker was told last.
+    pub(crate) guarded: BTreeSet<IpAddr>,
+    /// They are others by now.
+    pub(crate) guard_stale: bool,
     /// What the table says of outer addresses.
     pub(crate) outer: Arc<OuterAddresses>,
     pub(crate) table_dirty: bool,
@@ -118,6 +122,8 @@ impl Gateway {
             kernel_known: false,
             table: Arc::new(Table::new()),
             arrivals: Arrivals::default(),
+            guarded: BTreeSet::new(),
+            guard_stale: false,
             outer: Arc::default(),
             table_dirty: true,
             rows: BTreeMap::new(),
@@ -268,7 +274,12 @@ impl Gateway {
     /// Carries what the engines have to say to one another until none has anything left.
     fn settle(&mut self, now: Instant) {
         loop {
-            let said = self.drain_ike(now) | self.drain_speaker(now);
+            let heard = self.drain_ike(now);
+            // Before the speaker says anything: what is guarded must not be announced.
+            if self.guard_stale {
+                self.set_guard(now);
+            }
+            let said = self.drain_speaker(now) | heard;
             // An attempt given up begins nothing at once, so this ends.
             if !said && !self.give_up_dials(now) {
                 break;
@@ -329,6 +340,7 @@ impl Gateway {
             self.fib.retry_at_once(now);
             self.set_guard(now);
             self.set_origins(now);
+            self.leave_lost_paths(now);
             self.dial_without_path(now);
         } else if changed {
             self.fib.retry_at_once(now);

@@ -7,6 +7,8 @@
 mod arrivals;
 #[cfg(test)]
 mod begins;
+#[cfg(test)]
+mod changes;
 mod command;
 mod effect;
 mod facts;

@@ -109,7 +109,7 @@ fn led(gateway: &Gateway, origin: Origin, to: &str) -> Option<(String, Hop)> {
 fn a_change_of_one_tunnel_looks_at_no_other() {
     let seen = [10, 1000].map(|tunnels| {
         let mut gateway = gateway(tunnels);
-        let peer = looks::of(|| _ = gateway.want_peer_routes_of(TunnelId(3)));
+        let peer = looks::of(|| gateway.want_peer_routes_of(TunnelId(3)));
         let neighbor = looks::of(|| gateway.want_static_routes(TunnelId(3)));
         let carries = looks::of(|| gateway.choose_neighbor_route(bgp::NeighborId(3)));
         (peer, neighbor, carries)
@@ -117,7 +117,7 @@ fn a_change_of_one_tunnel_looks_at_no_other() {
     assert_eq!(seen, [(1, 1, 0); 2]);
     // Those of the last two share their addresses, and are looked at together.
     let mut gateway = gateway(1000);
-    assert_eq!(looks::of(|| _ = gateway.want_peer_routes_of(TunnelId(1000))), 2);
+    assert_eq!(looks::of(|| gateway.want_peer_routes_of(TunnelId(1000))), 2);
     assert_eq!(looks::of(|| gateway.choose_neighbor_route(bgp::NeighborId(1000))), 2);
     assert_eq!(looks::of(|| gateway.want_peer_routes()), 1000, "a change of the underlay concerns all");
 }

@@ -67,6 +67,8 @@ impl Gateway {
         self.speaker.remove_neighbor(id, now);
         self.drain_speaker(now);
         if let Some(neighbor) = self.neighbors.remove(id) {
+            // Without it the tunnel's fate may be another.
+            neighbor.tunnel.into_iter().for_each(|tunnel| self.tunnels.touch(tunnel));
             let name = neighbor.plan.session.name.to_string();
             // One that only begins anew keeps its losses until it has spoken again.
             if !self.neighbor_plans().iter().any(|plan| *plan.session.name == *name) {
@@ -290,9 +292,9 @@ impl Gateway {
         for prefix in self.underlay.connected(&self.tunnel_ifindexes()) {
             guard.add_own(prefix, Own::Connected);
         }
-        for address in self.outer_addresses() {
-            guard.add_outer(address);
-        }
+        self.guarded = self.outer_addresses();
+        self.guard_stale = false;
+        self.guarded.iter().for_each(|address| guard.add_outer(*address));
         self.speaker.set_guard(guard, now);
     }
 

@@ -118,14 +118,20 @@ impl Gateway {
         self.name_outer();
     }
 
-    /// The same after a change of one tunnel: its peer's addresses and ours. Did any of these change?
-    pub(crate) fn want_peer_routes_of(&mut self, id: TunnelId) -> bool {
+    /// The same after a change of one tunnel: its peer's addresses and ours.
+    pub(crate) fn want_peer_routes_of(&mut self, id: TunnelId) {
         let (concerned, changed) = self.note_outer(id);
         self.place_peers(concerned);
         if changed {
             self.name_outer();
         }
-        changed
+    }
+
+    /// Notes where a tunnel's ends are now, as far as it is told, and all that follows.
+    pub(crate) fn meet(&mut self, id: TunnelId, local: Option<IpAddr>, peer: Option<IpAddr>) {
+        let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+        self.guard_stale |= tunnel.set_ends(local, peer, &self.guarded);
+        self.want_peer_routes_of(id);
     }
 
     /// Notes a tunnel's outer addresses: the peers' that it concerns, before or now, and whether any changed.

@@ -230,7 +230,7 @@ pub struct Limits {
     pub half_open_per_address: usize,
     /// From this many half-open on, IKE_SA_INIT must bring a cookie (RFC 7296 section 2.6). Zero: always.
     pub cookie_from: usize,
-    /// Cookies demanded per second: so many of addresses that connections name, and so many of all others.
+    /// Cookies demanded per second: so many of each address that connections name, and so many of all others together.
     pub cookies_per_second: u32,
     /// How long a half-open IKE SA may wait for its IKE_AUTH.
     pub half_open_timeout: Duration,

@@ -28,9 +28,10 @@ impl CookieJar {
         self.since.is_none_or(|since| now.saturating_duration_since(since) >= LIFE)
     }
 
-    /// Takes a new secret into use.
+    /// Takes a new secret into use. The last one is kept if it may have made a cookie of late.
     pub(crate) fn rotate(&mut self, secret: Secret, now: Instant) {
-        self.previous = Some(std::mem::replace(&mut self.current, secret));
+        let old = std::mem::replace(&mut self.current, secret);
+        self.previous = self.age(now).filter(|age| *age < 2 * LIFE).map(|_| old);
         self.version = self.version.wrapping_add(1);
         self.since = Some(now);
     }
@@ -48,9 +49,7 @@ impl CookieJar {
         spi_i: IkeSpi,
         now: Instant,
     ) -> Vec<Vec<u8>> {
-        // Without need no new secret is made, so the last one may be old.
-        let lately = |since: Instant| now.saturating_duration_since(since) < 2 * LIFE;
-        if !self.since.is_some_and(lately) {
+        if self.age(now).is_none_or(|age| age >= 2 * LIFE) {
             return Vec::new();
         }
         let before = self.previous.as_ref().map(|secret| (self.version.wrapping_sub(1), secret));
@@ -58,12 +57,24 @@ impl CookieJar {
         secrets.map(|(version, secret)| cookie(version, secret, nonce, remote, spi_i)).collect()
     }
 
-    /// Is this one of ours, for this sender?
-    pub(crate) fn check(&self, got: &[u8], nonce: &[u8], remote: SocketAddr, spi_i: IkeSpi) -> bool {
-        let Some(version) = got.first() else { return false };
+    /// How old the current secret is. Without need no new one is made, so it may be very old.
+    fn age(&self, now: Instant) -> Option<Duration> {
+        self.since.map(|since| now.saturating_duration_since(since))
+    }
+
+    /// Is this one of ours, for this sender, and not older than two secrets' lives?
+    pub(crate) fn check(
+        &self,
+        got: &[u8],
+        nonce: &[u8],
+        remote: SocketAddr,
+        spi_i: IkeSpi,
+        now: Instant,
+    ) -> bool {
+        let (Some(version), Some(age)) = (got.first(), self.age(now)) else { return false };
         let secret = match self.version.wrapping_sub(*version) {
-            0 => Some(&self.current),
-            1 => self.previous.as_ref(),
+            0 if age < 2 * LIFE => Some(&self.current),
+            1 if age < LIFE => self.previous.as_ref(),
             _ => None,
         };
         secret.is_some_and(|secret| constant_time_eq(got, &cookie(*version, secret, nonce, remote, spi_i)))
@@ -166,16 +177,38 @@ mod tests {
         let now = Instant::now();
         let mut jar = CookieJar::new(Secret::new(&[1; 32]));
         let (here, there) = ("192.0.2.1:500".parse().unwrap(), "192.0.2.2:500".parse().unwrap());
+        jar.rotate(Secret::new(&[1; 32]), now);
         let cookie = jar.make(&[7; 32], here, IkeSpi(9));
-        assert!(jar.check(&cookie, &[7; 32], here, IkeSpi(9)));
-        assert!(!jar.check(&cookie, &[8; 32], here, IkeSpi(9)));
-        assert!(!jar.check(&cookie, &[7; 32], there, IkeSpi(9)));
-        assert!(!jar.check(&cookie, &[7; 32], here, IkeSpi(8)));
-        assert!(!jar.check(&[], &[7; 32], here, IkeSpi(9)));
+        assert!(jar.check(&cookie, &[7; 32], here, IkeSpi(9), now));
+        assert!(!jar.check(&cookie, &[8; 32], here, IkeSpi(9), now));
+        assert!(!jar.check(&cookie, &[7; 32], there, IkeSpi(9), now));
+        assert!(!jar.check(&cookie, &[7; 32], here, IkeSpi(8), now));
+        assert!(!jar.check(&[], &[7; 32], here, IkeSpi(9), now));
         jar.rotate(Secret::new(&[2; 32]), now);
-        assert!(jar.check(&cookie, &[7; 32], here, IkeSpi(9)));
+        assert!(jar.check(&cookie, &[7; 32], here, IkeSpi(9), now));
         jar.rotate(Secret::new(&[3; 32]), now);
-        assert!(!jar.check(&cookie, &[7; 32], here, IkeSpi(9)));
+        assert!(!jar.check(&cookie, &[7; 32], here, IkeSpi(9), now));
+    }
+
+    #[test]
+    fn a_cookie_ages_also_while_nobody_is_asked_for_one() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let mut jar = CookieJar::new(Secret::new(&[1; 32]));
+        jar.rotate(Secret::new(&[2; 32]), now);
+        let here = "192.0.2.1:500".parse().unwrap();
+        let cookie = jar.make(&[7; 32], here, IkeSpi(9));
+        let holds = |jar: &CookieJar, at: Instant| jar.check(&cookie, &[7; 32], here, IkeSpi(9), at);
+        assert!(holds(&jar, now + 119 * second));
+        assert!(!holds(&jar, now + 121 * second));
+        // The secret after it is made in time, and then no other for long.
+        jar.rotate(Secret::new(&[3; 32]), now + 70 * second);
+        assert!(holds(&jar, now + 129 * second));
+        assert!(!holds(&jar, now + 131 * second));
+        // Or only after a long while, which makes the one before no younger.
+        let late = now + 86_400 * second;
+        let cookie = jar.make(&[7; 32], here, IkeSpi(9));
+        jar.rotate(Secret::new(&[4; 32]), late);
+        assert!(!jar.check(&cookie, &[7; 32], here, IkeSpi(9), late));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What every step may use: randomness, numbers, limits, and the queues that lead out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,9 +35,7 @@ pub(crate) struct Core {
     next: u64,
     notes: Budget,
     answers: Budget,
-    /// Cookies demanded of addresses that no connection names, and of those that some do: a flood from the ones shall not
-    /// keep the others from theirs.
-    cookies: [Budget; 2],
+    cookies: CookieBudgets,
 }
 
 /// What one IKE SA wants done to another; the engine does it once the step is over.
@@ -100,7 +99,7 @@ impl Core {
             next: 0,
             notes: Budget::default(),
             answers: Budget::default(),
-            cookies: Default::default(),
+            cookies: CookieBudgets::default(),
         }
     }
 
@@ -207,11 +206,11 @@ impl Core {
         allowed
     }
 
-    /// The demand of a cookie, smaller than the request it answers: within a rate of its own.
+    /// The demand of a cookie, smaller than the request it answers: within a rate of its own, and of each address by itself
+    /// if it is `named` by some connection.
     pub(crate) fn demand_cookie(&mut self, path: Path, bytes: Vec<u8>, named: bool, now: Instant) {
-        let [strangers, known] = &mut self.cookies;
-        let budget = if named { known } else { strangers };
-        if budget.take(self.limits.cookies_per_second, now) {
+        let from = Some(path.remote.ip()).filter(|_| named);
+        if self.cookies.of(from, now).take(self.limits.cookies_per_second, now) {
             self.counters.count(Counter::CookieSent);
             self.send(path, bytes.into());
         } else {
@@ -246,6 +245,31 @@ impl Core {
     }
 }
 
+/// Cookies demanded of all addresses that no connection names, and of each that some do: a flood from one address, which
+/// may be forged, shall not keep any other from its cookie.
+#[derive(Default)]
+struct CookieBudgets {
+    strangers: Budget,
+    /// Of the last two seconds; so there are no more than connections name addresses.
+    named: BTreeMap<IpAddr, Budget>,
+    swept: Option<Instant>,
+}
+
+impl CookieBudgets {
+    fn of(&mut self, named: Option<IpAddr>, now: Instant) -> &mut Budget {
+        if self.swept.is_none_or(|at| now.saturating_duration_since(at) >= SECOND) {
+            self.named.retain(|_, budget| !budget.is_over(now));
+            self.swept = Some(now);
+        }
+        match named {
+            Some(address) => self.named.entry(address).or_default(),
+            None => &mut self.strangers,
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
 /// So many a second.
 #[derive(Default)]
 struct Budget {
@@ -254,8 +278,13 @@ struct Budget {
 }
 
 impl Budget {
+    /// Is it whole again?
+    fn is_over(&self, now: Instant) -> bool {
+        self.window.is_none_or(|start| now.saturating_duration_since(start) >= SECOND)
+    }
+
     fn take(&mut self, per_second: u32, now: Instant) -> bool {
-        if self.window.is_none_or(|start| now.saturating_duration_since(start) >= Duration::from_secs(1)) {
+        if self.is_over(now) {
             self.window = Some(now);
             self.used = 0;
         }

@@ -43,6 +43,15 @@ pub(crate) enum Tick {
     },
 }
 
+/// How far our requests have come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Times the request in flight was sent, 0 where there is none.
+    pub(crate) sent: u32,
+    /// How many before it were answered.
+    pub(crate) answered: u32,
+}
+
 struct Outstanding {
     packets: Packets,
     exchange: Exchange,
@@ -56,6 +65,8 @@ struct Outstanding {
 #[derive(Default)]
 pub(crate) struct Window {
     next_request: u32,
+    /// Requests of ours that were answered.
+    answered_to_us: u32,
     outstanding: Option<Outstanding>,
     expected: u32,
     answer: Option<Packets>,
@@ -91,6 +102,11 @@ impl Window {
     /// Times the request in flight was sent.
     pub(crate) fn sent(&self) -> u32 {
         self.outstanding.as_ref().map_or(0, |out| out.sent)
+    }
+
+    /// How far our requests have come.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress { sent: self.sent(), answered: self.answered_to_us }
     }
 
     /// Classes a message by its id, changing nothing: it may still turn out to be forged.
@@ -181,12 +197,15 @@ impl Window {
     /// Our request was answered: the next has the next id.
     pub(crate) fn finish(&mut self) {
         if self.outstanding.take().is_some() {
+            self.answered_to_us = self.answered_to_us.saturating_add(1);
             self.next_request = self.next_request.saturating_add(1);
         }
     }
 
-    /// Our request is void and its id free again: only IKE_SA_INIT starts over like this.
+    /// Our request is void and its id free again: only IKE_SA_INIT starts over like this, for it was answered so. One that
+    /// only lingers sends no other.
     pub(crate) fn restart(&mut self) {
+        self.answered_to_us = self.answered_to_us.saturating_add(1);
         self.outstanding = None;
     }
 
@@ -254,6 +273,19 @@ mod tests {
         window.finish();
         assert_eq!(window.classify(true, 0), Received::Stale);
         assert_eq!(window.next_request(), 1);
+    }
+
+    #[test]
+    fn a_request_that_starts_over_was_answered_like_one_that_is_done() {
+        let now = Instant::now();
+        let mut window = Window::default();
+        for (answered, end) in [Window::restart, Window::finish].into_iter().enumerate() {
+            window.sent_request(packets(), Exchange::IkeSaInit, Duration::from_secs(10), 0, now);
+            let answered = u32::try_from(answered).unwrap();
+            assert_eq!(window.progress(), Progress { sent: 1, answered });
+            end(&mut window);
+            assert_eq!(window.progress(), Progress { sent: 0, answered: answered + 1 });
+        }
     }
 
     #[test]

@@ -302,4 +302,4 @@ fn limits(up: &ChildUp) -> Limits {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

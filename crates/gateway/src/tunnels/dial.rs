@@ -139,8 +139,7 @@ impl Gateway {
         match local {
             Ok(Some(local)) => {
                 tunnel.dial = Dial::Dialing { attempt };
-                tunnel.local = Some(local);
-                self.want_peer_routes_of(id);
+                self.meet(id, Some(local), None);
                 self.ike.handle_command(Command::Initiate { conn, path: Path::ike(local, remote) }, now);
                 if !self.ike_goes_on(id) {
                     self.vain.insert(id);
@@ -274,6 +273,27 @@ impl Gateway {
             } else if let Some(tunnel) = self.tunnels.get_mut(&id) {
                 tunnel.dial = Dial::BackOff { until: now + NO_PATH_WAIT, attempt: tunnel.dial.attempt() };
             }
+        }
+    }
+
+    /// Dials from an address that this host has no more: they begin anew from another.
+    pub(crate) fn leave_lost_paths(&mut self, now: Instant) {
+        let lost = |tunnel: &&Tunnel| {
+            matches!(tunnel.dial, Dial::Dialing { .. })
+                && tunnel.local.is_some_and(|local| !self.underlay.is_local(local))
+                // One that is further is the peer's too, which may know it by another address already.
+                && !self.ike.ike_status(tunnel.conn()).iter().any(|sa| {
+                    matches!(sa.state, IkeState::Auth | IkeState::Established)
+                })
+        };
+        let lost = self.tunnels.values().filter(lost).filter_map(|tunnel| Some((tunnel.id, tunnel.local?)));
+        for (id, local) in lost.collect::<Vec<_>>() {
+            let Some(tunnel) = self.tunnels.get_mut(&id) else { continue };
+            tunnel.dial = Dial::BackOff { until: now, attempt: tunnel.dial.attempt() };
+            self.ike.handle_command(Command::Terminate { conn: ConnId(id.0) }, now);
+            let words = format!("{local} is no address of this host any more");
+            self.tell(id, words.clone(), Level::Info);
+            self.set_why(id, Why::local(Code::NoPath, words, now));
         }
     }
 

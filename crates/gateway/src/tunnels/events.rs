@@ -22,13 +22,7 @@ impl Gateway {
                 let text = format!("IKE is up with {} at {}", up.remote_id, up.path.remote);
                 self.note_spis(id, up.ike);
                 self.tell_ike(id, up.ike, text);
-                if let Some(tunnel) = self.tunnels.get_mut(&id) {
-                    tunnel.peer = Some(up.path.remote.ip());
-                    tunnel.local = Some(up.path.local.ip());
-                }
-                if self.want_peer_routes_of(id) {
-                    self.set_guard(now);
-                }
+                self.meet(id, Some(up.path.local.ip()), Some(up.path.remote.ip()));
             }
             Event::ChildUp(up) => self.child_up(&up, now),
             Event::ChildDown { conn, child, spi_in, reason, linger } => {
@@ -63,13 +57,10 @@ impl Gateway {
                 let id = TunnelId(conn.0);
                 self.tell_ike(id, ike, format!("the peer is at {} now", path.remote));
                 if let Some(tunnel) = self.tunnels.get_mut(&id) {
-                    tunnel.peer = Some(path.remote.ip());
                     tunnel.children.moved(ike, path);
                     self.table_dirty = true;
                 }
-                if self.want_peer_routes_of(id) {
-                    self.set_guard(now);
-                }
+                self.meet(id, None, Some(path.remote.ip()));
             }
             Event::Note(note) => self.note(&note, now),
         }
@@ -96,16 +87,16 @@ impl Gateway {
         let text = format!("CHILD SA{which} {how}: {} {form}, out {:08x}", up.suite, up.spi_out);
         if up.resource.is_any() {
             tunnel.dial = Dial::Up;
-            tunnel.peer = Some(up.path.remote.ip());
-            tunnel.local = Some(up.path.local.ip());
         }
         self.spi(id, up.spi_in, text);
+        if up.resource.is_any() {
+            self.meet(id, Some(up.path.local.ip()), Some(up.path.remote.ip()));
+        }
         self.size_interface(id);
         if !up.resource.is_any() {
             // The tunnel is up by the one for all, and this one helps.
             return self.publish();
         }
-        self.want_peer_routes_of(id);
         // Keys are in the table before the peer hears of it and before BGP sends a packet.
         self.publish();
         self.tunnel_carries(id, now);

@@ -102,7 +102,8 @@ impl Tunnels {
         self.dials.due(now)
     }
 
-    fn touch(&mut self, id: TunnelId) {
+    /// Something that follows from it may have changed, though nothing of itself.
+    pub(crate) fn touch(&mut self, id: TunnelId) {
         self.touched.insert(id);
         self.unpublished.insert(id);
     }

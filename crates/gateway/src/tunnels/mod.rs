@@ -8,7 +8,7 @@ mod interface;
 pub(crate) mod list;
 mod table;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -103,6 +103,21 @@ impl Tunnel {
     /// Its number in the IKE engine is the same as in the datapath.
     pub(crate) fn conn(&self) -> ConnId {
         ConnId(self.id.0)
+    }
+
+    /// Notes where the two ends are now, `None` for what is not known. Does the speaker have to hear of it, to which these
+    /// are `guarded`?
+    pub(crate) fn set_ends(
+        &mut self,
+        local: Option<IpAddr>,
+        peer: Option<IpAddr>,
+        guarded: &BTreeSet<IpAddr>,
+    ) -> bool {
+        let set = |end: &mut Option<IpAddr>, now: Option<IpAddr>| match now.filter(|now| *end != Some(*now)) {
+            Some(now) => end.replace(now).is_some() || !guarded.contains(&now),
+            None => false,
+        };
+        set(&mut self.local, local) | set(&mut self.peer, peer)
     }
 
     /// Does its CHILD SA carry traffic?

@@ -106,7 +106,7 @@ impl Engine {
         let (from, spi) = (path.remote.ip(), outer.header.initiator_spi);
         let asks = self.asks_for_cookies(now) || self.rooms.must_prove(from, &self.core.limits);
         let (brought, ni) = (body.notify(NotifyType::COOKIE), body.nonce()?);
-        let proven = brought.is_some_and(|got| self.cookies.check(&got.data, ni, path.remote, spi));
+        let proven = brought.is_some_and(|got| self.cookies.check(&got.data, ni, path.remote, spi, now));
         if asks && !proven {
             if brought.is_some() {
                 self.core.counters.count(Counter::CookieWrong);

@@ -289,7 +289,7 @@ impl Engine {
         let id = sa.id();
         self.spis.insert(sa.our_spi().0, id);
         if sa.is_initiating() {
-            self.pace.wait(id, sa.shell.path.remote.ip(), now);
+            self.pace.wait(id, sa.shell.path, now);
         }
         self.sas.insert(id, sa);
         self.track(id, now);
@@ -302,7 +302,7 @@ impl Engine {
         if !sa.is_half_open() {
             self.rooms.free(ike);
         }
-        self.pace.note(ike, sa.is_dialling().then(|| sa.shell.window.sent()), now);
+        self.pace.note(ike, sa.is_dialling().then(|| sa.shell.window.progress()), now);
     }
 
     fn forget(&mut self, ike: IkeId, now: Instant) {

@@ -4,10 +4,13 @@
 //!
 //! * Without a cookie a request's address may be anybody's, so such a request has the common room alone, and little of it
 //!   an address ([`Limits::half_open_per_address`]); and from [`Limits::cookie_from`] on none gets in at all. Whoever forges
-//!   the address of a configured peer can therefore make that peer bring a cookie, and do no more to it.
+//!   the address of a configured peer can therefore make that peer bring a cookie. That is all as long as fewer than
+//!   [`Limits::cookies_per_second`] are forged: what comes beyond them in a second is asked for nothing, the peer's own
+//!   request among it, which then has to be repeated. Other addresses have their own such number.
 //! * A cookie proves that its sender hears what is sent to its address. An address that connections name has a room of its
 //!   own then, for two dials of each of these connections and as many besides as a stranger has, which nobody but those at
-//!   that address can fill: neither a flood of forged addresses nor a host of real strangers locks a configured peer out.
+//!   that address can fill: neither a flood from other addresses, forged or not, nor a host of real strangers locks a
+//!   configured peer out.
 //! * Strangers with a cookie share the common room with those without: up to one for each connection whose peer may be
 //!   anywhere, and a few more, from one address. They can fill it, and then keep out other strangers.
 //!

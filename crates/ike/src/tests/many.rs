@@ -250,6 +250,49 @@ fn an_address_that_proved_itself_may_have_some_for_each_connection_and_no_more_t
 }
 
 #[test]
+fn a_flood_from_one_configured_address_keeps_no_other_from_its_cookie() {
+    let limits = Limits { cookie_from: 0, cookies_per_second: 10, ..Limits::default() };
+    let mut world = world(12, 1, limits);
+    let other: IpAddr = "192.0.2.77".parse().unwrap();
+    let mut named = connection(B);
+    named.remote = Remote::Addresses(vec![other]);
+    let now = world.now;
+    world.hosts[B].engine.upsert_connection(ConnId(2), named, now);
+    let (path, init) = template(&mut world);
+    let asked = |world: &mut World, address: IpAddr, count: u32| {
+        let before = counted(world, B, Counter::CookieSent);
+        for number in 0..count {
+            let (path, bytes) = from(path, &init, address, number);
+            knock(world, path, &bytes, false);
+        }
+        counted(world, B, Counter::CookieSent) - before
+    };
+    assert_eq!(asked(&mut world, address(A), 100), 10);
+    assert_eq!(asked(&mut world, other, 1), 1, "in the same second");
+    assert_eq!(
+        asked(&mut world, stranger(1), 100) + asked(&mut world, stranger(2), 1),
+        10,
+        "all of these share"
+    );
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(asked(&mut world, address(A), 100), 10, "and in the next again");
+}
+
+#[test]
+fn a_thousand_whose_peer_is_silent_are_given_up_about_when_one_would_be() {
+    const COUNT: u32 = 1000;
+    let mut world = world(13, COUNT, Limits::default());
+    world.tap = Some(Box::new(|_, _| false));
+    let patience = connection(A).dpd.timeout;
+    dial_all(&mut world, COUNT);
+    let until = world.now + patience + Duration::from_secs(40);
+    while world.step(until) {}
+    let failures = world.failures(A);
+    assert!(failures.iter().all(|failure| matches!(failure, Failure::PeerSilent { .. })));
+    assert_eq!(failures.len(), COUNT as usize);
+}
+
+#[test]
 fn each_flood_that_fills_the_room_is_told_once() {
     let limits = Limits {
         half_open: 20,

@@ -12,7 +12,7 @@ fn now() -> Instant {
 }
 
 /// The CHILD SA of this number, in the place of another if one is named.
-fn child(number: u64, replaces: Option<u64>, role: Role) -> ChildUp {
+pub(crate) fn child(number: u64, replaces: Option<u64>, role: Role) -> ChildUp {
     let key = || Secret::from(vec![7; 36]);
     let none = || Secret::from(Vec::new());
     let spi = 0x1000 + u32::try_from(number).unwrap();
