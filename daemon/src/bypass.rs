@@ -12,6 +12,7 @@ use control::view;
 use kernel::netlink::Netlink;
 use kernel::xdp::{
     XdpCounts, XdpDevice, XdpError, XdpLosses, XdpMeter, XdpReceiver, XdpScout, XdpSender, XdpTransmitter,
+    XdpWatch,
 };
 use workers::Bypass as Sender;
 
@@ -46,20 +47,22 @@ pub(crate) fn open(devices: &[String], mark: Option<u32>) -> Bypass {
 
 impl Bypass {
     fn open_each(&mut self, devices: &[String], mut sender: XdpSender, scout: XdpScout) {
-        let mut meters = Vec::new();
+        let mut opened = Vec::new();
         for name in devices {
             match open_one(name) {
                 Ok((device, receivers, transmitter)) => {
-                    meters.push(receivers.iter().map(XdpReceiver::meter).collect());
+                    let meters = receivers.iter().map(XdpReceiver::meter).collect();
+                    let (watch, native) = (device.watch(), device.native());
+                    opened.push(Device { name: name.clone(), native, watch, meters });
                     sender.add(device, transmitter);
                     self.receivers.extend((0..).zip(receivers));
                 }
                 Err(error) => self.shown.faults.push((name.clone(), error.to_string())),
             }
         }
-        if !meters.is_empty() {
+        if !opened.is_empty() {
             self.shown.sender = Some(Arc::new(Mutex::new(sender)));
-            self.shown.meters = meters.into();
+            self.shown.devices = opened.into();
             self.scout = Some(scout);
         }
     }
@@ -100,26 +103,51 @@ pub(crate) fn set_mark(sender: &Sender, mark: Option<u32>) {
 pub(crate) struct Shown {
     /// `None` when no device could be had.
     pub(crate) sender: Option<Sender>,
-    /// Those of each of the sender's devices, in their order.
-    meters: Arc<[Vec<XdpMeter>]>,
+    /// The sender's devices, in its order.
+    devices: Arc<[Device]>,
     /// Each device that could not be had, and why.
     faults: Vec<(String, String)>,
+}
+
+/// What is shown of a device, but for what the sender counts.
+struct Device {
+    name: String,
+    native: bool,
+    watch: XdpWatch,
+    /// One a queue.
+    meters: Vec<XdpMeter>,
+}
+
+/// What the kernel says of a device.
+struct Said {
+    attached: bool,
+    losses: XdpLosses,
+}
+
+impl Device {
+    /// May wait for whoever holds the kernel's network lock.
+    fn ask(&self) -> Said {
+        Said { attached: self.watch.is_attached(), losses: losses(&self.meters) }
+    }
 }
 
 impl Shown {
     /// Each device asked for, on or off and why, what went which way and what was lost; and what led by none of them.
     pub(crate) fn read(&self) -> Vec<view::Socket> {
+        self.read_asking(Device::ask)
+    }
+
+    /// The kernel is asked without the sender, which every worker needs for what it sends.
+    fn read_asking(&self, ask: impl Fn(&Device) -> Said) -> Vec<view::Socket> {
         let mut found = Vec::new();
-        if let Some(sender) = &self.sender {
-            let sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
-            for ((device, sent), meters) in sender.devices().zip(self.meters.iter()) {
-                let counts = counts(sent, losses(meters));
-                found.push(line(&format!("xdp {}", device.name()), offloads(device), counts));
-            }
-            if sender.elsewhere() > 0 {
-                let counts = vec![named("no-way", sender.elsewhere())];
-                found.push(line("xdp, by no such device", Vec::new(), counts));
-            }
+        let (sent, elsewhere) = self.sender.as_ref().map(sent_so_far).unwrap_or_default();
+        for (device, sent) in self.devices.iter().zip(sent) {
+            let Said { attached, losses } = ask(device);
+            let offloads = offloads(attached, device.native);
+            found.push(line(&format!("xdp {}", device.name), offloads, counts(sent, losses)));
+        }
+        if elsewhere > 0 {
+            found.push(line("xdp, by no such device", Vec::new(), vec![named("no-way", elsewhere)]));
         }
         let fault = |(device, why): &(String, String)| {
             line(&format!("xdp {device}"), vec![off("af_xdp", why)], Vec::new())
@@ -129,18 +157,24 @@ impl Shown {
     }
 }
 
+/// What went which way on each of a sender's devices, and what was given to the raw socket for none of them.
+fn sent_so_far(sender: &Sender) -> (Vec<XdpCounts>, u64) {
+    let sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
+    (sender.devices().map(|(_, sent)| sent).collect(), sender.elsewhere())
+}
+
 fn line(name: &str, offloads: Vec<view::Offload>, counts: Vec<view::NamedCount>) -> view::Socket {
     view::Socket { name: name.to_owned(), offloads, counts }
 }
 
-fn offloads(device: &XdpDevice) -> Vec<view::Offload> {
-    if !device.is_attached() {
+fn offloads(attached: bool, native: bool) -> Vec<view::Offload> {
+    if !attached {
         // A program for another takes powers that were given up.
         let why = "the device went away; one of its name is taken up when the daemon starts again";
         return vec![off("af_xdp", why)];
     }
     let why = "the driver has no XDP: the program stands behind it, which gains little";
-    vec![on("af_xdp"), if device.native() { on("native") } else { off("native", why) }]
+    vec![on("af_xdp"), if native { on("native") } else { off("native", why) }]
 }
 
 /// Packets that the kernel took for us and lost, over all queues of a device.
@@ -198,13 +232,27 @@ mod tests {
             };
             let none = ("xdp none".to_owned(), false, Some("there is no device none".to_owned()));
             assert_eq!(lines(&bypass), [("xdp wan".to_owned(), true, None), none.clone()]);
-            assert_eq!(bypass.receivers.len(), bypass.shown.meters.iter().map(Vec::len).sum::<usize>());
+            assert_eq!(bypass.receivers.len(), bypass.shown.devices[0].meters.len());
             netlink.delete_link(wan).unwrap();
             netlink.create_bridge("wan").unwrap();
             let after = lines(&bypass);
             assert_eq!((&after[0].0[..], after[0].1), ("xdp wan", false));
             assert!(after[0].2.as_ref().is_some_and(|why| why.contains("when the daemon starts again")));
             assert_eq!(after[1], none);
+        });
+    }
+
+    #[test]
+    fn the_kernel_is_asked_while_nobody_waits_for_the_sender() {
+        crate::host::tests::inside(|_, _| {
+            let shown = open(&["wan".to_owned()], None).shown;
+            let asked = std::cell::Cell::new(0);
+            let lines = shown.read_asking(|device| {
+                asked.set(asked.get() + 1);
+                assert!(shown.sender.as_ref().is_some_and(|sender| sender.try_lock().is_ok()));
+                device.ask()
+            });
+            assert_eq!((asked.get(), lines.len()), (1, 1));
         });
     }
 

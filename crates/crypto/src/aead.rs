@@ -10,6 +10,7 @@ use lanes::{Level, Packet};
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad as RingAad, Algorithm, CHACHA20_POLY1305};
 use ring::aead::{LessSafeKey, Nonce, Tag, UnboundKey};
 use subtle::{Choice, ConstantTimeEq};
+use zeroize::Zeroizing;
 
 use crate::algorithm::{Encr, KeyBits, Suite};
 use crate::frame::{Aad, Forged, Frame, KeyError, Misfit, Shape};
@@ -18,7 +19,8 @@ use crate::gcm::Gcm;
 /// The cipher of an AEAD, with the salt of its nonces.
 pub(crate) struct Aead {
     cipher: Cipher,
-    salt: [u8; 4],
+    /// As secret as the key: it comes out of KEYMAT with it (RFC 4106 §8.1).
+    salt: Zeroizing<[u8; 4]>,
     shape: Shape,
 }
 
@@ -50,7 +52,7 @@ impl Aead {
         } else {
             return Err(KeyError::Suite);
         };
-        Ok(Self { cipher, salt: *salt, shape: Shape::of(suite) })
+        Ok(Self { cipher, salt: Zeroizing::new(*salt), shape: Shape::of(suite) })
     }
 
     /// Seals each frame, the first under `first_counter`; the caller has checked that every frame fits.
@@ -122,7 +124,7 @@ impl Aead {
             let parts = frame.split(self.shape).ok_or(Misfit)?;
             let iv = counter.to_be_bytes();
             *parts.iv.as_mut_array().ok_or(Misfit)? = iv;
-            *packet = packet_of(gcm, &nonce(self.salt, iv), Aad::new(parts.header, esn_hi), parts.text);
+            *packet = packet_of(gcm, &nonce(*self.salt, iv), Aad::new(parts.header, esn_hi), parts.text);
             *place = parts.icv;
         }
         gcm.encrypt(packets);
@@ -146,7 +148,7 @@ impl Aead {
             let esn_hi = frame.esn_hi;
             let Some(parts) = frame.split(self.shape) else { continue };
             let Some(iv) = parts.iv.as_array() else { continue };
-            *packet = packet_of(gcm, &nonce(self.salt, *iv), Aad::new(parts.header, esn_hi), parts.text);
+            *packet = packet_of(gcm, &nonce(*self.salt, *iv), Aad::new(parts.header, esn_hi), parts.text);
             *place = Some((parts.range, parts.icv));
         }
         gcm.decrypt(packets);
@@ -162,7 +164,7 @@ impl Aead {
         let esn_hi = frame.esn_hi;
         let parts = frame.split(self.shape).ok_or(Misfit)?;
         let iv = counter.to_be_bytes();
-        let nonce = nonce(self.salt, iv);
+        let nonce = nonce(*self.salt, iv);
         let aad = Aad::new(parts.header, esn_hi);
         let tag = match cipher {
             Single::Ring(key) => ring_seal(key, nonce, aad, parts.text)?,
@@ -177,7 +179,7 @@ impl Aead {
         let esn_hi = frame.esn_hi;
         let parts = frame.split(self.shape).ok_or(Forged)?;
         let iv: [u8; 8] = (&*parts.iv).try_into().map_err(|_| Forged)?;
-        let nonce = nonce(self.salt, iv);
+        let nonce = nonce(*self.salt, iv);
         let aad = Aad::new(parts.header, esn_hi);
         match cipher {
             Single::Ring(key) => {
@@ -271,3 +273,17 @@ fn of_ring(encr: Encr) -> Option<&'static Algorithm> {
 const GROUP: usize = 64;
 const SOME: usize = 16;
 const FEW: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_salt_is_wiped_with_the_keys() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let suite = Suite::new(Encr::AesGcm16(KeyBits::B128), None).unwrap();
+        let aead = Aead::new(suite, &[7; 20], None).unwrap();
+        is_wiped(&aead.salt);
+        assert_eq!(*aead.salt, [7; 4]);
+    }
+}

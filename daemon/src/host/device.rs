@@ -64,12 +64,32 @@ pub(super) fn carry_out(
             None
         }
         Device::Close => {
-            workers.detach(tunnel);
-            let device = open_devices.remove(&tunnel)?;
-            if let Err(error) = tun::remove(netlink, &device.name) {
-                tracing::error!(interface = %device.name, %error, "the interface could not be removed");
-            }
+            close(netlink, workers, open_devices, &[tunnel]);
             None
+        }
+    }
+}
+
+/// Removes the devices of these tunnels, together where they are several.
+pub(super) fn close(
+    netlink: &mut Netlink,
+    workers: &Devices,
+    open_devices: &mut OpenDevices,
+    tunnels: &[TunnelId],
+) {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for tunnel in tunnels {
+        workers.detach(*tunnel);
+        names.extend(open_devices.remove(tunnel).map(|device| device.name));
+    }
+    if names.len() > 1
+        && let Err(error) = tun::remove_all(netlink, &names)
+    {
+        tracing::warn!(%error, "interfaces are removed one by one");
+    }
+    for name in names {
+        if let Err(error) = tun::remove(netlink, &name) {
+            tracing::error!(interface = %name, %error, "the interface could not be removed");
         }
     }
 }

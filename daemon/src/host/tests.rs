@@ -316,3 +316,36 @@ fn a_device_that_someone_deletes_is_let_go_and_news_for_the_gateway() {
         workers.stop();
     });
 }
+
+#[test]
+fn devices_that_go_together_are_gone_before_what_was_asked_after_them() {
+    inside(|netlink, _| {
+        let (host, mut done, workers) = host_thread();
+        let tunnel = |number: u32| tunnel::TunnelId(number);
+        let open = |number: u32| {
+            let (name, addresses) = (format!("vti{number}"), Vec::new());
+            super::Command::Device(
+                tunnel(number),
+                gateway::Device::Open { name, addresses, mtu: 1400, queues: 1 },
+            )
+        };
+        let opened = |done: &mut tokio::sync::mpsc::Receiver<super::Done>| loop {
+            if let super::Done::Device { outcome, .. } = done.blocking_recv().unwrap() {
+                break outcome.unwrap().index;
+            }
+        };
+        (0..5).for_each(|number| host.command(open(number)));
+        let first: Vec<u32> = (0..5).map(|_| opened(&mut done)).collect();
+        (1..5).for_each(|number| {
+            host.command(super::Command::Device(tunnel(number), gateway::Device::Close));
+        });
+        host.command(open(3));
+        let again = opened(&mut done);
+        assert!(!first.contains(&again));
+        let left: Vec<u32> = tun::ours(netlink).unwrap().iter().map(|link| link.index).collect();
+        assert_eq!(left, [first[0], again]);
+        drop(done);
+        host.stop();
+        workers.stop();
+    });
+}

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use gateway::{Rules, Sources};
+use gateway::{Device, Rules, Sources};
 use kernel::epoll::{Bell, Epoll, Interest};
 use kernel::netlink::{Interest as Groups, Monitor, Netlink};
 use tokio::sync::mpsc::Sender;
@@ -111,9 +111,17 @@ impl Thread {
     /// Carries out the commands that wait, in order; `false` when the other end is gone.
     fn obey(&mut self, now: Instant) -> io::Result<bool> {
         self.bell.hush();
-        let mut asked = false;
+        let (mut asked, mut closing) = (false, Vec::new());
         loop {
-            match self.inbox.try_recv() {
+            let command = self.inbox.try_recv();
+            // Those that are to go one after another go together: the kernel takes its time for each removal.
+            if let Ok(Command::Device(tunnel, Device::Close)) = command {
+                closing.push(tunnel);
+                continue;
+            }
+            let closing = std::mem::take(&mut closing);
+            device::close(&mut self.netlink, &self.workers, &mut self.devices, &closing);
+            match command {
                 // Several questions at once have one answer, behind everything that was to be done before.
                 Ok(Command::Read) => asked = true,
                 Ok(command) => self.carry_out(command, now)?,

@@ -35,6 +35,8 @@ pub struct Link {
     pub alias: Option<String>,
     /// Packets its transmit queue holds.
     pub queue_len: u32,
+    /// The group it is in; zero where nobody put it into one.
+    pub group: u32,
 }
 
 /// What to change of an interface; `None` leaves a property as it is.
@@ -48,6 +50,8 @@ pub struct LinkChange {
     pub alias: Option<String>,
     /// Packets the transmit queue holds.
     pub queue_len: Option<u32>,
+    /// Put it into this group.
+    pub group: Option<u32>,
     /// A new name, at most 15 octets; the interface must be off.
     pub name: Option<String>,
     /// Never give it an IPv6 link-local address by itself (`addr_gen_mode none`).
@@ -93,6 +97,15 @@ impl Netlink {
     /// Delete an interface. [`NetlinkError::Missing`] when it is gone already.
     pub fn delete_link(&mut self, index: u32) -> Result<(), NetlinkError> {
         self.socket.change(RouteNetlinkMessage::DelLink(numbered(index)), 0)
+    }
+
+    /// Delete all interfaces of a group at once: the kernel waits once for all who may still look at them, not once for each.
+    ///
+    /// One of them that cannot be deleted, as hardware cannot, is an error, and all of them stay.
+    pub fn delete_group(&mut self, group: u32) -> Result<(), NetlinkError> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::Group(group));
+        self.socket.change(RouteNetlinkMessage::DelLink(message), 0)
     }
 
     /// Make two virtual Ethernet interfaces joined back to back, the second in another network
@@ -156,6 +169,7 @@ fn attributes(change: &LinkChange) -> Vec<LinkAttribute> {
     list.extend(change.mtu.map(LinkAttribute::Mtu));
     list.extend(change.alias.clone().map(LinkAttribute::IfAlias));
     list.extend(change.queue_len.map(LinkAttribute::TxQueueLen));
+    list.extend(change.group.map(LinkAttribute::Group));
     list.extend(change.name.clone().map(LinkAttribute::IfName));
     if change.no_link_local {
         let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
@@ -188,6 +202,7 @@ pub(super) fn read(message: &LinkMessage) -> Option<Link> {
         kind: String::new(),
         alias: None,
         queue_len: 0,
+        group: 0,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -195,6 +210,7 @@ pub(super) fn read(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::TxQueueLen(len) => link.queue_len = *len,
+            LinkAttribute::Group(group) => link.group = *group,
             LinkAttribute::LinkInfo(infos) => {
                 let mut kinds = infos.iter().filter_map(|info| match info {
                     LinkInfo::Kind(kind) => Some(kind.to_string()),

@@ -45,4 +45,10 @@ impl Netlink {
     pub fn open() -> io::Result<Self> {
         Ok(Self { socket: socket::Socket::open()? })
     }
+
+    /// One whose every question fails.
+    #[cfg(test)]
+    pub(crate) fn broken() -> io::Result<Self> {
+        Ok(Self { socket: socket::Socket::broken()? })
+    }
 }

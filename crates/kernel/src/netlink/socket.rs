@@ -44,6 +44,13 @@ impl Socket {
         Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER].into() })
     }
 
+    /// One that reaches no kernel: every question fails.
+    #[cfg(test)]
+    pub(super) fn broken() -> io::Result<Self> {
+        let fd = std::fs::File::open("/dev/null")?.into();
+        Ok(Self { fd, sequence: 0, buffer: Box::default() })
+    }
+
     /// One change, acknowledged.
     pub(super) fn change(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), NetlinkError> {
         self.batch(vec![(message, flags)]).pop().unwrap_or(Err(NetlinkError::Malformed))

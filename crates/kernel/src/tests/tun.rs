@@ -95,6 +95,29 @@ fn a_device_left_by_a_crash_is_adopted_with_its_number() {
 }
 
 #[test]
+fn many_are_removed_together_and_nobody_elses_with_them() {
+    inside(|netlink| {
+        let open = |netlink: &mut Netlink, name: &str| Tun::open(netlink, &TunOptions::new(name)).unwrap();
+        let ours: Vec<Tun> = (0..20).map(|number| open(netlink, &format!("vti{number}"))).collect();
+        let kept = open(netlink, "kept");
+        netlink.create_bridge("foreign").unwrap();
+        // It is in the group that would be asked for first, and has a name that is asked for.
+        let taken = 0x6361_0000 | std::process::id() & 0xffff;
+        let foreign = netlink.link_by_name("foreign").unwrap().unwrap().index;
+        let change = LinkChange { group: Some(taken), ..LinkChange::default() };
+        netlink.set_link(foreign, &change).unwrap();
+        let names = (0..20).map(|number| format!("vti{number}"));
+        let names = names.chain(["foreign".to_owned(), "nobody".to_owned()]).collect();
+        tun::remove_all(netlink, &names).unwrap();
+        let left: Vec<u32> = netlink.links().unwrap().iter().map(|link| link.index).collect();
+        assert!(ours.iter().all(|tun| !left.contains(&tun.index())));
+        assert!(left.contains(&kept.index()) && left.contains(&foreign));
+        assert_eq!(netlink.link_by_name("foreign").unwrap().unwrap().group, taken);
+        tun::remove_all(netlink, &names).unwrap();
+    });
+}
+
+#[test]
 fn a_foreign_device_of_that_name_is_refused_and_left_alone() {
     inside(|netlink| {
         netlink.create_bridge("vti0").unwrap();

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Weak};
 
 use super::XdpError;
 use super::ears::Ears;
@@ -24,7 +25,7 @@ const DRIVER_MODE: u32 = 1 << 2;
 /// kernel ties the program to a descriptor of ours.
 pub struct XdpDevice {
     /// The program is on the device for as long as this is open.
-    link: OwnedFd,
+    link: Arc<OwnedFd>,
     injector: Option<Injector>,
     /// `None` once a scout has them.
     ears: Option<Ears>,
@@ -52,19 +53,10 @@ impl XdpDevice {
         let ears = step("a BPF map", Ears::new(link.index, mac))?;
         let sockets = step("a map of AF_XDP sockets", Map::new(MapKind::Xsk, MAX_QUEUES))?;
         let (program, slotted) = step("the XDP program", load(&ears, &sockets, &link))?;
-        let (held, native) = match patiently(|| link_xdp(program.as_fd(), link.index, DRIVER_MODE)) {
-            Ok(held) => (held, true),
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                return Err(XdpError::Busy(link.name));
-            }
-            Err(_) => {
-                let held = link_xdp(program.as_fd(), link.index, SKB_MODE);
-                (step("the program on the device", held)?, false)
-            }
-        };
+        let (held, native) = put_on(&program, &link)?;
         Ok(Self {
             injector: slotted.filter(|_| native).map(|slotted| Injector::new(program, slotted)),
-            link: held,
+            link: Arc::new(held),
             ears: Some(ears),
             sockets,
             name: link.name,
@@ -74,11 +66,10 @@ impl XdpDevice {
         })
     }
 
-    /// Is the program on the device still? Where the device has gone, another of its name has none.
+    /// Tells from any thread whether the program is on it still; does not hold it there.
     #[must_use]
-    pub fn is_attached(&self) -> bool {
-        // A kernel that does not say: it was a moment ago.
-        link_device(self.link.as_fd()) != Some(0)
+    pub fn watch(&self) -> XdpWatch {
+        XdpWatch { link: Arc::downgrade(&self.link) }
     }
 
     /// Opens the socket of one queue, both halves. What the program takes from that queue comes to it from now on.
@@ -161,6 +152,36 @@ impl XdpDevice {
     /// Has it a sending half of the program?
     pub(crate) fn can_inject(&self) -> bool {
         self.injector.is_some()
+    }
+}
+
+/// Whether a device has our program on it.
+#[derive(Clone, Debug)]
+pub struct XdpWatch {
+    link: Weak<OwnedFd>,
+}
+
+impl XdpWatch {
+    /// Is the program on the device still? Where the device has gone, another of its name has none. The kernel answers under
+    /// its network lock, which others may hold for seconds: nothing that packets wait for may be held meanwhile.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        // A kernel that does not say: it was a moment ago.
+        self.link.upgrade().is_some_and(|link| link_device(link.as_fd()) != Some(0))
+    }
+}
+
+/// Puts a program on a device, in its driver if that can; and whether it is there.
+fn put_on(program: &OwnedFd, device: &Link) -> Result<(OwnedFd, bool), XdpError> {
+    let is_busy = |error: &io::Error| error.kind() == io::ErrorKind::ResourceBusy;
+    let put = |mode| patiently(|| link_xdp(program.as_fd(), device.index, mode));
+    let (held, native) = match put(DRIVER_MODE) {
+        Err(error) if !is_busy(&error) => (put(SKB_MODE), false),
+        outcome => (outcome, true),
+    };
+    match held {
+        Err(error) if is_busy(&error) => Err(XdpError::Busy(device.name.clone())),
+        outcome => Ok((step("the program on the device", outcome)?, native)),
     }
 }
 

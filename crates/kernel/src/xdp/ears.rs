@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::Mac;
 use super::program::{IPV4, IPV6, KEY};
-use crate::netlink::Netlink;
+use crate::netlink::{Netlink, NetlinkError};
 use crate::sys::bpf::{Map, MapKind};
 
 /// Peers heard at most, each with an address of ours: for one more, who was not sent to for longest is left to the stack.
@@ -39,24 +39,37 @@ impl Ears {
     ///
     /// # Errors
     ///
-    /// The last of what the map did not take; all else is done, and the next call begins there.
+    /// Something that the map did not take; all else is done, and the next call begins there.
     fn hear(&mut self, pairs: &[Pair]) -> io::Result<()> {
         let wanted: BTreeSet<[u8; KEY]> = pairs.iter().map(|pair| key(*pair, self.mac)).collect();
         let mut outcome = Ok(());
         for gone in self.heard.difference(&wanted).copied().collect::<Vec<_>>() {
-            match self.map.remove(&gone) {
-                // It is not there, which is what was asked for.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => outcome = Err(error),
-                Ok(()) | Err(_) => drop(self.heard.remove(&gone)),
-            }
+            outcome = self.forget(gone).and(outcome);
         }
         for new in wanted.difference(&self.heard).copied().collect::<Vec<_>>() {
-            match self.map.set(&new, 1) {
-                Ok(()) => drop(self.heard.insert(new)),
-                Err(error) => outcome = Err(error),
-            }
+            outcome = self.take_in(new).and(outcome);
         }
         outcome
+    }
+
+    /// One more key.
+    fn take_in(&mut self, new: [u8; KEY]) -> io::Result<()> {
+        self.map.set(&new, 1)?;
+        self.heard.insert(new);
+        Ok(())
+    }
+
+    /// One key less, if it is there.
+    fn forget(&mut self, gone: [u8; KEY]) -> io::Result<()> {
+        if !self.heard.contains(&gone) {
+            return Ok(());
+        }
+        match self.map.remove(&gone) {
+            // It is not there, which is what was asked for.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => self.heard.remove(&gone),
+        };
+        Ok(())
     }
 }
 
@@ -80,28 +93,54 @@ impl Hearing {
 
     /// The host has these addresses from now on, and the devices the link addresses that netlink says; where it says
     /// nothing, the one before.
-    pub(super) fn set_host(&mut self, netlink: &mut Netlink, addresses: impl IntoIterator<Item = IpAddr>) {
+    ///
+    /// # Errors
+    ///
+    /// Netlink refused a question; all else is done.
+    pub(super) fn set_host(
+        &mut self,
+        netlink: &mut Netlink,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Result<(), NetlinkError> {
         self.host = addresses.into_iter().collect();
+        let mut outcome = Ok(());
         for ears in &mut self.ears {
-            if let Ok(Some(mac)) = netlink.hardware_address(ears.device) {
-                ears.mac = mac;
+            match netlink.hardware_address(ears.device) {
+                Ok(mac) => ears.mac = mac.unwrap_or(ears.mac),
+                Err(error) => outcome = Err(error),
             }
         }
         self.tell();
+        outcome
+    }
+
+    /// Has the host this address?
+    pub(super) fn is_host(&self, address: IpAddr) -> bool {
+        self.host.contains(&address)
     }
 
     /// `peer` is sent to from `ours`, at that time of a clock that never goes back.
     pub(super) fn sent(&mut self, peer: IpAddr, ours: IpAddr, at: u64) {
         if self.peers.insert((peer, ours), at).is_none() {
-            self.behind = true;
             if self.peers.len() > MAX_PEERS
                 && let Some(longest) = self.peers.iter().min_by_key(|(_, at)| **at).map(|(pair, _)| *pair)
             {
                 self.peers.remove(&longest);
+                self.tell_one(|ears| ears.forget(key(longest, ears.mac)));
+            }
+            if self.is_host(ours) {
+                self.tell_one(|ears| ears.take_in(key((peer, ours), ears.mac)));
             }
         }
         if self.behind {
             self.tell();
+        }
+    }
+
+    /// Tells every device of one pair: of all of them anew it would cost the more the more there are.
+    fn tell_one(&mut self, mut change: impl FnMut(&mut Ears) -> io::Result<()>) {
+        for ears in &mut self.ears {
+            self.behind |= change(ears).is_err();
         }
     }
 
@@ -190,6 +229,7 @@ mod tests {
         // A map that takes nothing for a while.
         let whole = std::mem::replace(&mut hearing.ears[0].map, Map::new(MapKind::Hash, 1).unwrap());
         hearing.host = [ours(1)].into();
+        hearing.tell();
         hearing.sent(peer(2), ours(1), 0);
         assert!(hearing.behind && hearing.ears[0].heard.len() == 1);
         hearing.ears[0].map = whole;
@@ -200,10 +240,24 @@ mod tests {
     }
 
     #[test]
+    fn one_more_peer_is_one_more_key_and_the_others_are_not_told_anew() {
+        let mut hearing = hearing(&[ours(1)]);
+        hearing.sent(peer(1), ours(1), 0);
+        hearing.sent(peer(2), ours(3), 0);
+        // Were the whole told, this one would be again.
+        hearing.ears[0].heard.clear();
+        assert!(taken_away(&hearing, (peer(1), ours(1))));
+        hearing.sent(peer(3), ours(1), 0);
+        assert_eq!(hearing.ears[0].heard.len(), 1);
+        assert!(taken_away(&hearing, (peer(3), ours(1))) && !taken_away(&hearing, (peer(1), ours(1))));
+    }
+
+    #[test]
     fn for_one_too_many_the_one_that_was_not_sent_to_for_longest_is_left_to_the_stack() {
         let mut hearing = hearing(&[ours(1)]);
         let most = MAX_PEERS as u16;
         hearing.peers = (0..most).map(|number| ((peer(number), ours(1)), 10 + u64::from(number))).collect();
+        hearing.tell();
         hearing.sent(peer(0), ours(1), 20_000);
         hearing.sent(peer(most), ours(1), 20_001);
         hearing.sent(peer(most + 1), ours(1), 20_001);

@@ -40,6 +40,14 @@ pub(super) struct Hop {
 /// Whom to, and from where.
 pub(super) type Way = (IpAddr, Option<Source>);
 
+/// Why the raw socket gets a packet, and in whose place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Slow {
+    NoWay(Option<usize>),
+    TooLong(usize),
+    NoFrame(usize),
+}
+
 /// What is known of a way.
 struct Known {
     /// `None`: the kernel sends.
@@ -50,6 +58,8 @@ struct Known {
     answered: Option<(u64, u64)>,
     /// When it was asked last; `None`: never.
     asked: Option<u64>,
+    /// The last batch of which the raw socket got something of this way, and why.
+    left: Option<(u64, Slow)>,
 }
 
 impl Known {
@@ -65,6 +75,8 @@ pub(super) struct Hops {
     stir: Stir,
     mark: Option<u32>,
     generation: u64,
+    /// Batches so far.
+    batch: u64,
     /// The numbers of our devices.
     devices: Arc<[u32]>,
     ways: HashMap<Way, Known>,
@@ -85,6 +97,7 @@ impl Hops {
             stir: Stir::open()?,
             mark,
             generation: 0,
+            batch: 0,
             devices: Arc::default(),
             ways: HashMap::new(),
             questions,
@@ -112,13 +125,17 @@ impl Hops {
 
     /// Before each batch: what is remembered is in doubt when anything has changed, and what was answered is taken in.
     pub(super) fn refresh(&mut self, now: u64) {
-        if self.stir.stirred() {
+        self.batch += 1;
+        let stirred = self.stir.stirred();
+        if stirred {
             self.generation += 1;
             self.addresses_stale = true;
         }
         let rested = self.addresses_asked.is_none_or(|at| now.saturating_sub(at) >= ADDRESSES_PAUSE);
         if self.addresses_stale && rested && self.put(About::Addresses, now) {
             (self.addresses_stale, self.addresses_asked) = (false, Some(now));
+            // What was answered since the change, and before this, went by addresses that may be the host's no more.
+            self.generation += u64::from(!stirred);
         }
         for _ in 0..ANSWERS {
             let Ok(Answer { way, hop, at, generation }) = self.answers.try_recv() else { return };
@@ -131,23 +148,29 @@ impl Hops {
 
     /// The way to `to` at `now` (milliseconds of any clock). Where there is none this batch is the kernel's to send, on behalf
     /// of the port that the way led by when it was last known. So is one a second on every way, which keeps the neighbour's
-    /// entry and the path's MTU alive, and tells when either is not.
-    pub(super) fn find(
-        &mut self,
-        to: IpAddr,
-        source: Option<Source>,
-        now: u64,
-    ) -> Result<&Hop, Option<usize>> {
+    /// entry and the path's MTU alive, and tells when either is not. And so is what follows in the same batch on a way that was
+    /// left to it ([`Self::leave`]): sent before that, it would overtake it.
+    pub(super) fn find(&mut self, to: IpAddr, source: Option<Source>, now: u64) -> Result<&Hop, Slow> {
         let way = (to, source);
         let known = self.ways.get(&way);
+        if let Some((_, why)) = known.and_then(|known| known.left).filter(|(batch, _)| *batch == self.batch) {
+            return Err(why);
+        }
         let age = known.and_then(|known| known.age(self.generation, now));
         let due = age.is_none_or(|age| age >= GOOD_FOR);
         let rested = known.and_then(|known| known.asked).is_none_or(|at| now.saturating_sub(at) >= PAUSE);
         let asked = due && rested && self.ask(way, now);
-        let Some(Known { hop, port, .. }) = self.ways.get(&way) else { return Err(None) };
+        let Some(Known { hop, port, .. }) = self.ways.get(&way) else { return Err(Slow::NoWay(None)) };
         match hop {
             Some(hop) if !asked && age.is_some_and(|age| age < GOOD_AT_MOST) => Ok(hop),
-            _ => Err(*port),
+            _ => Err(Slow::NoWay(*port)),
+        }
+    }
+
+    /// The raw socket gets something of this way, and so all of it that follows in the same batch.
+    pub(super) fn leave(&mut self, way: &Way, why: Slow) {
+        if let Some(known) = self.ways.get_mut(way) {
+            known.left = Some((self.batch, why));
         }
     }
 
@@ -158,7 +181,7 @@ impl Hops {
         if self.ways.len() >= MOST && !self.ways.contains_key(&way) {
             self.ways.clear();
         }
-        let new = Known { hop: None, port: None, answered: None, asked: None };
+        let new = Known { hop: None, port: None, answered: None, asked: None, left: None };
         self.ways.entry(way).or_insert(new).asked = Some(now);
         true
     }

@@ -55,6 +55,11 @@ impl Injector {
         Self { program, slotted, used: 0 }
     }
 
+    /// Is nothing laid out?
+    pub(super) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
     /// Is there no room left before the next [`Self::flush`]?
     pub(super) fn is_full(&self) -> bool {
         self.used == BATCH

@@ -9,13 +9,14 @@
 //! | in the kernel | here |
 //! | --- | --- |
 //! | routes and rules | asked for each way with the first packet, each second, and whenever netlink announces a change, by the [`XdpScout`] in a thread of its own: no packet waits for an answer |
+//! | that the source is the host's | its addresses read when netlink announces a change, ten times a second at most |
 //! | neighbours | likewise; while there is none the raw socket sends, and so has it looked for |
 //! | a path's MTU | asked with the route; what is longer goes by the raw socket, which refuses or cuts it |
 //! | netfilter, the queue discipline, `tcpdump` on receiving | nothing: this is why it is asked for by name |
 //! | options, extension headers, fragments, VLAN tags | not taken: the program passes them on, the raw socket hears them |
 //!
 //! One batch a second on each way takes the raw socket on purpose: so the kernel goes on confirming the neighbour
-//! and learning the path. A packet for which there is no frame takes it too.
+//! and learning the path. A packet for which there is no frame takes it too, with what follows it in its batch.
 
 mod device;
 mod ears;
@@ -30,7 +31,7 @@ mod socket;
 
 use std::io;
 
-pub use device::{MAX_QUEUES, XdpDevice};
+pub use device::{MAX_QUEUES, XdpDevice, XdpWatch};
 pub use ears::MAX_PEERS;
 pub use scout::XdpScout;
 pub use send::{Rest, XdpCounts, XdpSender};

@@ -73,6 +73,8 @@ pub struct XdpScout {
     /// Devices by their numbers, as of so many changes at that time; asked for once for all ways.
     devices: HashMap<u32, (u64, u64, Option<Device>)>,
     hearing: Hearing,
+    /// The host's addresses could not be read when they were to be.
+    unread: bool,
 }
 
 impl XdpScout {
@@ -80,7 +82,7 @@ impl XdpScout {
     pub(super) fn new(questions: Receiver<Question>, answers: SyncSender<Answer>) -> io::Result<Self> {
         let (netlink, features) = (Netlink::open()?, Features::open().ok());
         let (devices, hearing) = (HashMap::new(), Hearing::default());
-        Ok(Self { netlink, features, questions, answers, devices, hearing })
+        Ok(Self { netlink, features, questions, answers, devices, hearing, unread: false })
     }
 
     /// Answers until the sender is gone; to be called in a thread that has nothing else to do. Until it is, and whenever it
@@ -93,6 +95,12 @@ impl XdpScout {
                 return;
             }
         }
+    }
+
+    /// Exchanges what it asks by for another.
+    #[cfg(test)]
+    pub(crate) fn swap_netlink(&mut self, other: &mut Netlink) {
+        std::mem::swap(&mut self.netlink, other);
     }
 
     /// Answers what was asked so far.
@@ -108,6 +116,9 @@ impl XdpScout {
     /// `None` when there is nothing to answer.
     fn answer(&mut self, question: Question) -> Option<Answer> {
         let Question { about, devices, mark, at, generation } = question;
+        if self.unread {
+            self.read_addresses();
+        }
         match about {
             About::Way(way) => {
                 let asked = Asked { devices: &devices, mark, at, generation };
@@ -118,11 +129,16 @@ impl XdpScout {
             About::Ears(ears) => self.hearing.add(ears),
             About::Addresses => {}
         }
-        // What cannot be read is as it was before, for all that is known.
-        if let Ok(all) = self.netlink.addresses(None) {
-            self.hearing.set_host(&mut self.netlink, all.into_iter().map(|held| held.address));
-        }
+        self.read_addresses();
         None
+    }
+
+    /// What cannot be read is as it was before, for all that is known, and is read again with the next question.
+    fn read_addresses(&mut self) {
+        let read = self.netlink.addresses(None).and_then(|all| {
+            self.hearing.set_host(&mut self.netlink, all.into_iter().map(|held| held.address))
+        });
+        self.unread = read.is_err();
     }
 
     fn hop(&mut self, (to, source): Way, asked: &Asked<'_>) -> Result<Option<Hop>, NetlinkError> {
@@ -131,6 +147,10 @@ impl XdpScout {
         let query = RouteQuery { destination: to, source: address, mark: asked.mark, device: bound };
         let route = self.netlink.route_get(&query)?;
         let (Some(from), Reach::Unicast) = (address.or(route.source), route.reach) else { return Ok(None) };
+        // For IPv6 the kernel answers whatever the source; its own sending, as the raw socket's, asks whether it is the host's.
+        if !self.hearing.is_host(from) {
+            return Ok(None);
+        }
         // By whichever device it leaves, its answers may come by one of ours.
         self.hearing.sent(to, from, asked.at);
         let port = asked.devices.iter().position(|device| *device == route.device);

@@ -6,7 +6,7 @@ use std::sync::mpsc::sync_channel;
 
 use super::device::XdpDevice;
 use super::frame;
-use super::hop::{Hop, Hops};
+use super::hop::{Hop, Hops, Slow};
 use super::inject::{Injector, LONGEST};
 use super::scout::{WAITING, XdpScout};
 use super::socket::XdpTransmitter;
@@ -29,9 +29,9 @@ pub struct XdpCounts {
     pub injected: u64,
     /// Given to the raw socket for want of a way: not asked for yet, in doubt, none, or its turn of each second.
     pub no_way: u64,
-    /// Given to the raw socket since they are longer than the way takes.
+    /// Given to the raw socket since they are longer than the way takes, or came behind such a one in its batch.
     pub too_long: u64,
-    /// Given to the raw socket since every frame was on its way.
+    /// Given to the raw socket since every frame was on its way, or behind such a one.
     pub no_frame: u64,
     /// Lost since the kernel made no frames for them, and the socket had none either.
     pub lost: u64,
@@ -54,14 +54,6 @@ pub struct XdpSender {
     identification: u16,
     /// Packets given to the raw socket on ways that led by no device of ours yet.
     elsewhere: u64,
-}
-
-/// Why the raw socket gets a packet, and in whose place.
-#[derive(Clone, Copy)]
-enum Slow {
-    NoWay(Option<usize>),
-    TooLong(usize),
-    NoFrame(usize),
 }
 
 /// Runs on their way: what the raw socket has to send yet. Without memory of its own unless there is any.
@@ -110,9 +102,9 @@ impl XdpSender {
         self.hops.set_devices(self.ports.iter().map(|port| port.device.index()).collect(), ears);
     }
 
-    /// The devices, and what went which way on each.
-    pub fn devices(&self) -> impl Iterator<Item = (&XdpDevice, XdpCounts)> {
-        self.ports.iter().map(|port| (&port.device, port.counts))
+    /// The names of the devices, in the order they were added, and what went which way on each.
+    pub fn devices(&self) -> impl Iterator<Item = (&str, XdpCounts)> {
+        self.ports.iter().map(|port| (port.device.name(), port.counts))
     }
 
     /// Packets given to the raw socket on ways that led by none of the devices so far.
@@ -141,7 +133,8 @@ impl XdpSender {
     }
 
     /// Sends those runs that have a way past the stack. Who shares the sender with others gives the rest to the raw socket
-    /// when it has let the sender go: that socket may be full, and its wait is nobody else's.
+    /// when it has let the sender go: that socket may be full, and its wait is nobody else's. What of one way begins to go by
+    /// it in this call goes on so: no packet overtakes another of its way.
     #[must_use = "what has no way past the stack is not sent yet"]
     pub fn send_past<'a>(&mut self, runs: &[Run<'a>], dont_fragment: bool, now: u64) -> Rest<'a> {
         self.hops.refresh(now);
@@ -149,6 +142,7 @@ impl XdpSender {
         let many = runs.iter().map(packets).sum::<usize>() >= MANY;
         for (number, run) in runs.iter().enumerate() {
             if let Some((left, why)) = self.lay_out(run, many, dont_fragment, now, &mut rest.report) {
+                self.hops.leave(&(run.dest.ip(), run.source), why);
                 self.count(why, &left);
                 rest.runs.push(left);
                 rest.numbers.push(number);
@@ -173,7 +167,7 @@ impl XdpSender {
         let to: IpAddr = run.dest.ip();
         let hop = match self.hops.find(to, run.source, now) {
             Ok(hop) => hop,
-            Err(port) => return Some((*run, Slow::NoWay(port))),
+            Err(why) => return Some((*run, why)),
         };
         let Some(port) = self.ports.get_mut(hop.port) else { return Some((*run, Slow::NoWay(None))) };
         let stride = stride(run);
@@ -183,6 +177,10 @@ impl XdpSender {
         }
         let fits = longest + ETHERNET <= LONGEST;
         let mut by_program = many && fits && hop.injects && now >= port.rests_until;
+        if !by_program {
+            // What the program has of the runs before goes first.
+            inject(port, now, report);
+        }
         let mut done = 0;
         for packet in run.bytes.chunks(stride) {
             let identification = (!dont_fragment).then_some(self.identification);
@@ -238,9 +236,11 @@ fn push(
 /// Sends what was laid out for the program. What the kernel makes no frames for goes by the socket, and so does all
 /// else for a moment.
 fn inject(port: &mut Port, now: u64, report: &mut SendReport) {
-    let Some(injector) = &mut port.injector else { return };
+    let Some(injector) = port.injector.as_mut().filter(|injector| !injector.is_empty()) else { return };
+    // What the socket has was laid out before it.
+    report.calls += port.transmitter.flush();
     let (made, left) = injector.flush();
-    report.calls += u64::from(made + left.len() > 0);
+    report.calls += 1;
     port.counts.injected += made as u64;
     if left.is_empty() {
         return;

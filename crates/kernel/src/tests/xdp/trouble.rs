@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::{checksum, ends, esp_frame, ip, mac, octets};
-use crate::datagram::Run;
+use crate::datagram::{Run, Source};
 use crate::epoll::{Epoll, Interest};
 use crate::netlink::Netlink;
+use crate::netns::Namespace;
 use crate::tests::Pair;
 use crate::xdp::{XdpDevice, XdpError, XdpReceiver};
 
@@ -65,6 +66,48 @@ fn whoever_starts_anew_at_once_has_every_queue_again() {
         let (_, _, count) = opened.unwrap().unwrap_or_else(|error| panic!("round {round}: {error}"));
         assert_eq!(count, 3);
     }
+}
+
+#[test]
+fn behind_a_driver_without_xdp_whoever_starts_anew_waits_for_the_one_before_too() {
+    let namespace = Namespace::anonymous().unwrap();
+    namespace.netlink().unwrap().create_bridge("bridge").unwrap();
+    let attach = || namespace.run(|| XdpDevice::attach(&mut Netlink::open().unwrap(), "bridge")).unwrap();
+    let first = attach().unwrap();
+    let outcome = attach().map(drop);
+    assert!(matches!(&outcome, Err(XdpError::Busy(name)) if name == "bridge"), "{outcome:?}");
+    std::thread::scope(|scope| {
+        let (started, starts) = std::sync::mpsc::channel();
+        let next = scope.spawn(move || {
+            started.send(()).unwrap();
+            attach().map(|device| device.native())
+        });
+        starts.recv().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        drop(first);
+        assert!(!next.join().unwrap().unwrap());
+    });
+}
+
+#[test]
+fn addresses_that_could_not_be_read_are_read_with_the_next_question() {
+    let pair = Pair::new();
+    let (mut a, mut b) = ends(&pair);
+    let new = std::net::IpAddr::from([192, 0, 2, 78]);
+    ip(&pair.a, &["addr", "add", "192.0.2.78/24", "dev", "to-b"]);
+    let source = Some(Source { address: new, ifindex: pair.index_a });
+    let run = [Run { source, ..Run::single("192.0.2.2:0".parse().unwrap(), &[5; 80]) }];
+    let before = a.sender.counts().sent;
+    let mut broken = Netlink::broken().unwrap();
+    a.scout.swap_netlink(&mut broken);
+    assert_eq!(a.send(&pair.a, &run, 5000), 1);
+    a.scout.swap_netlink(&mut broken);
+    for now in [6500, 6501] {
+        assert_eq!(a.send(&pair.a, &run, now), 1);
+    }
+    assert_eq!(a.sender.counts().sent, before + 1);
+    assert_eq!(b.send(&pair.b, &[Run::single(std::net::SocketAddr::new(new, 0), &[6; 80])], 100), 1);
+    assert_eq!(a.past_the_stack(1), [[6; 80]]);
 }
 
 #[test]

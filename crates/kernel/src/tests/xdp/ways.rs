@@ -1,12 +1,12 @@
 //! Who asks which way a packet takes, what is done meanwhile, and what is counted where.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
 use super::{End, ends, ip};
-use crate::datagram::Run;
+use crate::datagram::{Run, SendFailure, Source};
 use crate::netlink::Netlink;
-use crate::tests::{B4, Pair, configure};
+use crate::tests::{B4, B6, Pair, configure};
 use crate::xdp::{XdpCounts, XdpDevice, XdpError, XdpLosses};
 
 /// Sends one packet to the other end and leaves what that asks unanswered.
@@ -61,10 +61,7 @@ fn more_ways_than_the_scout_holds_questions_for_are_the_stacks_and_none_waits() 
     let before = a.sender.counts();
     let to = |way: u64| SocketAddr::new(Ipv4Addr::from(0xc000_0264 + (way % 100) as u32).into(), 0);
     for way in 0..WAYS {
-        let source = crate::datagram::Source {
-            address: IpAddr::from([127, 0, (way >> 8) as u8, way as u8]),
-            ifindex: 0,
-        };
+        let source = Source { address: IpAddr::from([127, 0, (way >> 8) as u8, way as u8]), ifindex: 0 };
         let run = [Run { source: Some(source), ..Run::single(to(way), &[5; 80]) }];
         let End { raw, sender, arena, .. } = &mut a;
         pair.a.run(|| sender.send_runs(&raw[0], &run, true, arena, 100)).unwrap();
@@ -95,8 +92,7 @@ fn each_device_counts_its_own_and_what_leads_by_none_is_counted_apart() {
     for (now, to) in [(10, B4), (11, B4), (12, B4), (13, far), (14, far), (1014, far)] {
         send(to, now);
     }
-    let counts: Vec<(&str, XdpCounts)> =
-        a.sender.devices().map(|(device, counts)| (device.name(), counts)).collect();
+    let counts: Vec<(&str, XdpCounts)> = a.sender.devices().collect();
     let expected = |sent, no_way| XdpCounts { sent, no_way, ..XdpCounts::default() };
     assert_eq!(counts, [("to-b", expected(2, 0)), ("too", expected(1, 1))]);
     assert_eq!(a.sender.elsewhere(), 3, "one elsewhere, and the first on each way");
@@ -126,11 +122,79 @@ fn a_device_that_came_back_is_another_and_has_no_program_of_ours() {
     let pair = Pair::new();
     let attach = || pair.a.run(|| XdpDevice::attach(&mut Netlink::open().unwrap(), "to-b")).unwrap();
     let device = attach().unwrap();
-    assert!(device.is_attached());
+    let watch = device.watch();
+    assert!(watch.is_attached());
     ip(&pair.a, &["link", "del", "to-b"]);
-    assert!(!device.is_attached());
+    assert!(!watch.is_attached());
     assert!(matches!(attach(), Err(XdpError::NoDevice(_))));
     ip(&pair.a, &["link", "add", "to-b", "type", "veth", "peer", "name", "other"]);
-    assert!(!device.is_attached());
-    assert!(attach().unwrap().is_attached());
+    assert!(!watch.is_attached());
+    let another = attach().unwrap();
+    let watch = another.watch();
+    assert!(watch.is_attached());
+    // It holds nothing.
+    drop(another);
+    assert!(!watch.is_attached());
+    assert!(attach().is_ok());
+}
+
+#[test]
+fn no_packet_overtakes_another_of_its_batch_when_the_stack_gets_its_turn() {
+    let pair = Pair::new();
+    let (mut a, mut b) = ends(&pair);
+    let bytes: Vec<u8> = (0..90).flat_map(|number| [number; 80]).collect();
+    let run = |part| Run { segment: Some(80), ..Run::single(SocketAddr::new(B4.into(), 0), part) };
+    let runs: Vec<Run<'_>> = bytes.chunks(30 * 80).map(run).collect();
+    for (now, past_the_stack) in [(999, 90), (1000, 0), (1001, 90)] {
+        let before = a.sender.counts();
+        assert_eq!(a.send(&pair.a, &runs, now), 90);
+        assert!(b.past_the_stack(90).concat() == bytes, "at {now}");
+        let after = a.sender.counts();
+        let sent = (after.sent - before.sent, after.no_way - before.no_way);
+        assert_eq!(sent, (past_the_stack, 90 - past_the_stack), "at {now}");
+    }
+}
+
+#[test]
+fn nor_where_the_programs_frames_are_too_short_for_one_between_two() {
+    let pair = Pair::new();
+    ip(&pair.a, &["link", "set", "to-b", "mtu", "3000"]);
+    ip(&pair.b, &["link", "set", "to-a", "mtu", "3000"]);
+    let (mut a, mut b) = ends(&pair);
+    let (short, long, last) = ([1; 40 * 200], [2; 2500], [3; 40 * 200]);
+    let run = |bytes| Run::single(SocketAddr::new(B4.into(), 0), bytes);
+    let many = |bytes| Run { segment: Some(200), ..run(bytes) };
+    let before = a.sender.counts();
+    assert_eq!(a.send(&pair.a, &[run(&long), many(&short), run(&long), many(&last)], 10), 82);
+    let got = b.past_the_stack(82).concat();
+    assert!(got == [&long[..], &short, &long, &last].concat());
+    let after = a.sender.counts();
+    assert_eq!((after.sent - before.sent, after.injected - before.injected), (82, 80));
+}
+
+#[test]
+fn from_an_address_that_the_host_has_no_more_nothing_goes_past_the_stack() {
+    const MOVES: &str = "2001:db8::5/64";
+    let pair = Pair::new();
+    let (mut a, _b) = ends(&pair);
+    let source = Some(Source { address: "2001:db8::5".parse::<Ipv6Addr>().unwrap().into(), ifindex: 0 });
+    let run = [Run { source, ..Run::single(SocketAddr::new(B6.into(), 0), &[5; 80]) }];
+    // Taken away at once after it was read, and within the pause between two readings.
+    for (start, gone) in [(5000, 5200), (6000, 6040)] {
+        ip(&pair.a, &["-6", "addr", "add", MOVES, "dev", "to-b", "nodad"]);
+        assert_eq!(a.send(&pair.a, &run, start), 1);
+        let before = a.sender.counts().sent;
+        assert_eq!(a.send(&pair.a, &run, start + 20), 1);
+        assert_eq!(a.sender.counts().sent, before + 1, "while it is there");
+        ip(&pair.a, &["-6", "addr", "del", MOVES, "dev", "to-b"]);
+        for now in [gone, gone + 20, gone + 60] {
+            a.send(&pair.a, &run, now);
+        }
+        let before = a.sender.counts().sent;
+        for now in [gone + 120, gone + 140] {
+            assert_eq!(a.send(&pair.a, &run, now), 0);
+            assert!(matches!(a.arena.failures()[0].failure, SendFailure::Unreachable(_)));
+        }
+        assert_eq!(a.sender.counts().sent, before, "{gone}");
+    }
 }
