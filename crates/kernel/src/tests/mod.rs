@@ -88,7 +88,8 @@ pub(super) fn readable(fd: impl AsFd) {
     assert!(is_readable(fd, Duration::from_secs(20)), "nothing came");
 }
 
-fn is_readable(fd: impl AsFd, within: Duration) -> bool {
+/// Can it be read within that time? A worker asks no more either, before it receives again.
+pub(super) fn is_readable(fd: impl AsFd, within: Duration) -> bool {
     let epoll = Epoll::new().unwrap();
     epoll.add(fd, 0, Interest::READ).unwrap();
     let mut ready = Vec::with_capacity(1);

@@ -407,6 +407,14 @@ fn ip(namespace: &Namespace, words: &[&str]) {
     assert!(status.success(), "{words:?}");
 }
 
+/// A veth named `several` with so many queues, switched on; its other end, `other`, is not.
+fn several(namespace: &Namespace, queues: &str) {
+    let queues = ["numrxqueues", queues, "numtxqueues", queues];
+    let peer = ["type", "veth", "peer", "name", "other"];
+    ip(namespace, &[&["link", "add", "several"], &queues[..], &peer, &queues].concat());
+    ip(namespace, &["link", "set", "several", "up"]);
+}
+
 fn has_program(namespace: &Namespace) -> bool {
     let mut command = Command::new("ip");
     let output =

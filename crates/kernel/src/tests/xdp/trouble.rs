@@ -2,22 +2,12 @@
 
 use std::time::Duration;
 
-use super::{checksum, ends, esp_frame, ip, mac, octets};
+use super::{checksum, ends, esp_frame, ip, mac, octets, several};
 use crate::datagram::{Run, Source};
-use crate::epoll::{Epoll, Interest};
 use crate::netlink::Netlink;
 use crate::netns::Namespace;
-use crate::tests::Pair;
-use crate::xdp::{XdpDevice, XdpError, XdpReceiver};
-
-/// Does anything come within that time? A worker asks no more either, before it receives again.
-fn is_woken(receiver: &XdpReceiver, within: Duration) -> bool {
-    let epoll = Epoll::new().unwrap();
-    epoll.add(receiver, 0, Interest::READ).unwrap();
-    let mut ready = Vec::with_capacity(1);
-    epoll.wait(&mut ready, Some(within)).unwrap();
-    !ready.is_empty()
-}
+use crate::tests::{Pair, is_readable};
+use crate::xdp::{XdpDevice, XdpError};
 
 #[test]
 fn a_burst_of_damaged_headers_that_takes_every_frame_leaves_the_queue_hearing() {
@@ -38,12 +28,12 @@ fn a_burst_of_damaged_headers_that_takes_every_frame_leaves_the_queue_hearing() 
     }
     assert!(losses().full > 0);
     // A worker that had no time until now.
-    while is_woken(&b.receiver, Duration::ZERO) {
+    while is_readable(&b.receiver, Duration::ZERO) {
         assert_eq!(b.receiver.receive(), 0);
     }
     let heard = (0..100).any(|_| {
         a.sender.send_frame(&good);
-        is_woken(&b.receiver, Duration::from_millis(50)) && b.receiver.receive() > 0
+        is_readable(&b.receiver, Duration::from_millis(50)) && b.receiver.receive() > 0
     });
     assert!(heard, "deaf: {:?}", b.receiver.meter().losses());
     let losses = b.receiver.meter().losses().unwrap();
@@ -53,10 +43,7 @@ fn a_burst_of_damaged_headers_that_takes_every_frame_leaves_the_queue_hearing() 
 #[test]
 fn whoever_starts_anew_at_once_has_every_queue_again() {
     let pair = Pair::new();
-    let queues = ["numrxqueues", "3", "numtxqueues", "3"];
-    let peer = ["type", "veth", "peer", "name", "other"];
-    ip(&pair.a, &[&["link", "add", "several"], &queues[..], &peer, &queues].concat());
-    ip(&pair.a, &["link", "set", "several", "up"]);
+    several(&pair.a, "3");
     for round in 0..12 {
         let opened = pair.a.run(|| {
             let device = XdpDevice::attach(&mut Netlink::open().unwrap(), "several")?;
@@ -113,10 +100,7 @@ fn addresses_that_could_not_be_read_are_read_with_the_next_question() {
 #[test]
 fn a_queue_that_another_has_is_said_and_not_left_out() {
     let pair = Pair::new();
-    let queues = ["numrxqueues", "2", "numtxqueues", "2"];
-    let peer = ["type", "veth", "peer", "name", "other"];
-    ip(&pair.a, &[&["link", "add", "several"], &queues[..], &peer, &queues].concat());
-    ip(&pair.a, &["link", "set", "several", "up"]);
+    several(&pair.a, "2");
     let device = pair.a.run(|| XdpDevice::attach(&mut Netlink::open().unwrap(), "several")).unwrap().unwrap();
     let _held = pair.a.run(|| device.open(1).unwrap()).unwrap();
     let outcome = pair.a.run(|| device.open_all().map(drop)).unwrap();

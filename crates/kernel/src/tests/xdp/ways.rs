@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
-use super::{End, ends, ip};
+use super::{End, ends, ip, several};
 use crate::datagram::{Run, SendFailure, Source};
 use crate::netlink::Netlink;
 use crate::tests::{B4, B6, Pair, configure};
@@ -101,13 +101,7 @@ fn each_device_counts_its_own_and_what_leads_by_none_is_counted_apart() {
 #[test]
 fn a_device_of_several_queues_has_a_socket_on_each_and_sends_by_one() {
     let pair = Pair::new();
-    let queues = ["numrxqueues", "3", "numtxqueues", "3"];
-    ip(
-        &pair.a,
-        &[&["link", "add", "several"], &queues[..], &["type", "veth", "peer", "name", "other"], &queues]
-            .concat(),
-    );
-    configure(&pair.a, "several", &[]);
+    several(&pair.a, "3");
     configure(&pair.a, "other", &[]);
     let device = pair.a.run(|| XdpDevice::attach(&mut Netlink::open().unwrap(), "several")).unwrap().unwrap();
     let (receivers, _transmitter) = pair.a.run(|| device.open_all()).unwrap().unwrap();
