@@ -90,6 +90,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1),
                         help="cells at a time; those that count every packet run alone")
     parser.add_argument("--table", help="write the results as tables to this file, or between the marks it has")
+    parser.add_argument("--rows", help="put the results of these cells, run with --full, into the table of cells this file has")
     parser.add_argument("--cell", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.cell:
@@ -108,6 +109,10 @@ def main():
     sweep()
     began = time.monotonic()
     plan = list(selected(args))
+    if args.rows:
+        why = matrix.why_not(args.rows, dict.fromkeys(name for name, _, _ in plan)) if args.full else "it is a table of --full"
+        if why:
+            sys.exit(f"--rows: {why}")
     rows, failed, passed = [], 0, 0
     for alone in (False, True):
         part = [row for row in plan if getattr(case.load(row[0]), "ALONE", False) == alone]
@@ -128,6 +133,8 @@ def main():
                 rows.append(matrix.Row(name, cell, "passed" if good else "failed", seconds, said))
     if args.table:
         matrix.write(args.table, matrix.text(rows, args.jobs, args.full, time.monotonic() - began))
+    if args.rows:
+        matrix.put(args.rows, rows)
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed or not passed else 0)
 

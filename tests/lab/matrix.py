@@ -3,6 +3,8 @@
 import glob
 import os
 import platform
+import re
+import time
 from dataclasses import dataclass
 
 from . import case
@@ -16,6 +18,9 @@ COLUMNS = (
     ("with FRR", "main_job", "{0}-frr-{1}-{2}"),
     ("with BIRD 2", "main_job", "{0}-bird-{1}-{2}"),
 )
+# Of the table of cells; those of the run that made the whole have no date of their own.
+HEADS = ("case", "cell", "result", "seconds", "by itself on")
+LINE = re.compile(r"^\| (\w+) \| ([\w-]+) \| .* \| \d+ \|( [\d-]{10} \|)?\n", re.MULTILINE)
 PACKAGES = (
     ("strongSwan", "charon-systemd"), ("User-Mode Linux", "user-mode-linux"), ("FRR", "frr"), ("BIRD", "bird2"),
 )
@@ -34,6 +39,9 @@ class Row:
     def text(self):
         return f"**{self.outcome}**" if self.outcome == "failed" else self.said or self.outcome
 
+    def cells(self):
+        return self.case, self.cell, self.text(), f"{self.seconds:.0f}"
+
 
 def versions():
     """The peers and the kernels, as they are here; one line each."""
@@ -45,8 +53,16 @@ def versions():
     return "".join(f"- {line}\n" for line in found)
 
 
+def today():
+    return time.strftime("%Y-%m-%d", time.gmtime())
+
+
+def line(cells):
+    return "| " + " | ".join(cells) + " |\n"
+
+
 def table(heads, lines):
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *lines)) + "\n"
+    return "".join(map(line, (heads, ["---"] * len(heads), *lines)))
 
 
 def matrix(rows, of_peer):
@@ -69,13 +85,12 @@ def text(rows, jobs, full, total):
     lines, others = matrix(rows, cells)
     passed, failed = (sum(r.outcome == word for r in rows) for word in ("passed", "failed"))
     extent = ", `--full`" if full else ""
-    said = (f"{passed} cells passed, {failed} failed{extent}; {total / 60:.0f} minutes, {jobs} cells at a time,\n"
+    said = (f"{today()}: {passed} cells passed, {failed} failed{extent}; {total / 60:.0f} minutes, {jobs} cells at a time,\n"
             f"load average of the last quarter of an hour {os.getloadavg()[2]:.0f}.\n\n{versions()}")
     if lines:
         said += "\n" + table(["peer", "who dials", "encapsulation", *(head for head, _, _ in COLUMNS), "seconds"], lines)
     if others:
-        rest = [[r.case, r.cell, r.text(), f"{r.seconds:.0f}"] for r in others]
-        said += "\n" + table(["case", "cell", "result", "seconds"], rest)
+        said += "\n" + table(HEADS, (r.cells() for r in others))
     return said
 
 
@@ -91,3 +106,40 @@ def write(path, said):
         said = f"{head}{BEGIN}\n{said}{END}{tail}"
     with open(path, "w") as file:
         file.write(said)
+
+
+def lines_of_cells(text):
+    """Those of the table of cells, as matches."""
+    start = text.find(line(HEADS))
+    return list(LINE.finditer(text, start, text.index(END))) if start >= 0 else []
+
+
+def why_not(path, cases):
+    """Why the cells of these cases cannot be put into the table of a file by themselves; nothing if they can."""
+    with open(path) as file:
+        said = file.read().partition(BEGIN)[2].partition(END)[0]
+    of_matrix = [name for name in cases if name in {of for _, of, _ in COLUMNS}]
+    if of_matrix:
+        return f"{' and '.join(of_matrix)}: the matrix is of one run, which --table writes"
+    if not lines_of_cells(said + END):
+        return f"{path} has no table of cells"
+    if versions() not in said:
+        return f"the table of {path} is of other peers or kernels than there are here:\n{versions()}"
+    return ""
+
+
+def put(path, rows):
+    """Puts these rows into the table of a file: in the place of those of before, new ones behind their case's last.
+
+    Each has the date of today. Those of cells that are no more go.
+    """
+    with open(path) as file:
+        text = file.read()
+    old = lines_of_cells(text)
+    there = {(name, cell if isinstance(cell, str) else cell[0]) for name in case.known() for cell in case.load(name).cells(True)}
+    lines = {found.group(1, 2): found[0] for found in old if found.group(1, 2) in there}
+    lines |= {(r.case, r.cell): line((*r.cells(), today())) for r in rows}
+    places = {name: place for place, name in enumerate(dict.fromkeys(name for name, _ in lines))}
+    ordered = sorted(lines, key=lambda cell: places[cell[0]])
+    with open(path, "w") as file:
+        file.write(text[:old[0].start()] + "".join(lines[cell] for cell in ordered) + text[old[-1].end():])

@@ -4,7 +4,6 @@
 //! and nothing leaks while no one is attached; the next start adopts it with its interface number. A device
 //! of the wanted name without that alias is another's and is refused.
 
-use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -12,6 +11,12 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use crate::netlink::{Link, LinkChange, Netlink, NetlinkError};
 use crate::sys::ioctl;
+
+mod remove;
+
+#[cfg(test)]
+pub(crate) use remove::remove_all_in;
+pub use remove::{Removal, remove, remove_all};
 
 /// Octets of the header (`struct virtio_net_hdr`, native endian) before every packet, both ways.
 pub const HEADER_LEN: usize = 10;
@@ -272,47 +277,6 @@ pub fn ours(netlink: &mut Netlink) -> Result<Vec<Link>, NetlinkError> {
     Ok(netlink.links()?.into_iter().filter(is_ours).collect())
 }
 
-/// Remove a device of ours by name, attached or not: `Ok(false)` when there is none.
-pub fn remove(netlink: &mut Netlink, name: &str) -> Result<bool, TunError> {
-    let Some(link) = netlink.link_by_name(name)? else { return Ok(false) };
-    check_owner(&link)?;
-    match netlink.delete_link(link.index) {
-        Ok(()) => Ok(true),
-        Err(NetlinkError::Missing { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Remove many devices of ours by name, attached or not, in the time that one takes: a thousand one by one are twenty
-/// seconds. A name there is no device of, or of a device that is not ours, is passed over.
-///
-/// # Errors
-///
-/// The kernel refused; devices may be left, each as it was but for its group.
-pub fn remove_all(netlink: &mut Netlink, names: &BTreeSet<String>) -> Result<(), NetlinkError> {
-    let links = netlink.links()?;
-    let ours: Vec<u32> = links
-        .iter()
-        .filter(|link| names.contains(&link.name) && is_ours(link))
-        .map(|link| link.index)
-        .collect();
-    // One that nothing is in, and that another program that does the same takes no notice of.
-    let first = GROUPS | std::process::id() & 0xffff;
-    let free = |group: &u32| links.iter().all(|link| link.group != *group);
-    let Some(group) = (first..=u32::MAX).find(free) else { return Ok(()) };
-    let mut grouped = 0;
-    for index in &ours {
-        match netlink.set_link(*index, &LinkChange { group: Some(group), ..LinkChange::default() }) {
-            Ok(()) => grouped += 1,
-            Err(error) if error.is_missing() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    if grouped > 0 { netlink.delete_group(group) } else { Ok(()) }
-}
-
-/// Groups from here on are asked for one that is free.
-const GROUPS: u32 = 0x6361_0000;
 const ATTACH: &str = "TUNSETIFF";
 
 fn alias_of(name: &str) -> String {

@@ -82,15 +82,12 @@ pub(super) fn close(
         workers.detach(*tunnel);
         names.extend(open_devices.remove(tunnel).map(|device| device.name));
     }
-    if names.len() > 1
-        && let Err(error) = tun::remove_all(netlink, &names)
-    {
-        tracing::warn!(%error, "interfaces are removed one by one");
+    let removal = tun::remove_all(netlink, &names);
+    if let Some(error) = removal.apart {
+        tracing::warn!(%error, "interfaces were removed one by one");
     }
-    for name in names {
-        if let Err(error) = tun::remove(netlink, &name) {
-            tracing::error!(interface = %name, %error, "the interface could not be removed");
-        }
+    for (name, error) in removal.left {
+        tracing::error!(interface = %name, %error, "the interface could not be removed");
     }
 }
 

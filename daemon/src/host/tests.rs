@@ -1,6 +1,7 @@
 //! Against the running kernel, as root, each test in a namespace of its own.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 
 use gateway::{Applied, Change, Hop, KernelView, Key, Op, PROTOCOL, Rules, Sources};
 use kernel::epoll::{Epoll, Interest};
@@ -167,12 +168,7 @@ fn the_sweep_takes_what_nobody_has_open_and_nobody_wants() {
 #[test]
 fn an_interface_has_exactly_its_addresses_also_after_its_mtu_was_too_small_for_ipv6() {
     inside(|netlink, _| {
-        let publisher = tunnel::publish::Publisher::default();
-        #[expect(clippy::disallowed_methods, reason = "ticks need an origin")]
-        let origin = std::time::Instant::now();
-        let sockets = crate::sockets::open(std::num::NonZeroU32::MIN, None).unwrap();
-        let (workers, _uplink) =
-            workers::Workers::start(sockets.workers, &publisher.reader(), origin).unwrap();
+        let workers = one_worker();
         let (devices, mut open, tunnel) =
             (workers.devices(), device::OpenDevices::new(), tunnel::TunnelId(1));
         let mut change =
@@ -241,13 +237,18 @@ fn a_path_that_is_none_is_told_from_a_prefix_that_is_refused() {
     });
 }
 
-/// A host thread in the namespace of the caller, with the workers it needs.
-fn host_thread() -> (super::Host, tokio::sync::mpsc::Receiver<super::Done>, workers::Workers) {
+/// A worker in the namespace of the caller.
+fn one_worker() -> workers::Workers {
     let publisher = tunnel::publish::Publisher::default();
     #[expect(clippy::disallowed_methods, reason = "ticks need an origin")]
     let origin = std::time::Instant::now();
     let sockets = crate::sockets::open(std::num::NonZeroU32::MIN, None).unwrap();
-    let (workers, _uplink) = workers::Workers::start(sockets.workers, &publisher.reader(), origin).unwrap();
+    workers::Workers::start(sockets.workers, &publisher.reader(), origin).unwrap().0
+}
+
+/// A host thread in the namespace of the caller, with the workers it needs.
+fn host_thread() -> (super::Host, tokio::sync::mpsc::Receiver<super::Done>, workers::Workers) {
+    let workers = one_worker();
     let (host, done) = super::Host::start(BTreeSet::new(), workers.devices()).unwrap();
     (host, done, workers)
 }
@@ -346,6 +347,42 @@ fn devices_that_go_together_are_gone_before_what_was_asked_after_them() {
         assert_eq!(left, [first[0], again]);
         drop(done);
         host.stop();
+        workers.stop();
+    });
+}
+
+/// What is logged meanwhile, one line each.
+fn logged(meanwhile: impl FnOnce()) -> String {
+    let (mut lines, writer) = std::io::pipe().unwrap();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.try_clone().unwrap());
+    tracing::subscriber::with_default(subscriber.finish(), meanwhile);
+    let mut text = String::new();
+    lines.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn of_devices_that_go_together_one_that_is_anothers_by_now_is_left_and_told_of() {
+    inside(|netlink, _| {
+        let workers = one_worker();
+        let (devices, mut open) = (workers.devices(), device::OpenDevices::new());
+        let tunnels = [1, 2, 3].map(tunnel::TunnelId);
+        for tunnel in tunnels {
+            let (name, addresses) = (format!("vti{}", tunnel.0), Vec::new());
+            let change = gateway::Device::Open { name, addresses, mtu: 1400, queues: 1 };
+            let done = device::carry_out(netlink, &devices, &mut open, tunnel, change);
+            assert!(matches!(done, Some(super::Done::Device { outcome: Ok(_), .. })), "{done:?}");
+        }
+        assert!(tun::remove(netlink, "vti2").unwrap());
+        netlink.create_bridge("vti2").unwrap();
+        let said = logged(|| device::close(netlink, &devices, &mut open, &tunnels));
+        assert_eq!(tun::ours(netlink).unwrap(), []);
+        assert_eq!(netlink.link_by_name("vti2").unwrap().unwrap().kind, "bridge");
+        let lines: Vec<&str> = said.lines().collect();
+        let [line] = lines[..] else { panic!("{said}") };
+        assert!(line.contains("ERROR") && line.contains("interface=vti2"), "{line}");
+        assert!(line.contains("exists and is not causeway's (kind 'bridge'"), "{line}");
         workers.stop();
     });
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{configure, switch};
 use crate::epoll::{Bell, Epoll, Interest};
-use crate::netlink::{LinkChange, Netlink, Route, RouteChange, RouteFilter, Target};
+use crate::netlink::{LinkChange, Netlink, NetlinkError, Route, RouteChange, RouteFilter, Target};
 use crate::netns::Namespace;
 use crate::tun::{self, READ_BUFFER, Tun, TunError, TunOptions, TunQueue};
 
@@ -108,13 +108,52 @@ fn many_are_removed_together_and_nobody_elses_with_them() {
         netlink.set_link(foreign, &change).unwrap();
         let names = (0..20).map(|number| format!("vti{number}"));
         let names = names.chain(["foreign".to_owned(), "nobody".to_owned()]).collect();
-        tun::remove_all(netlink, &names).unwrap();
-        let left: Vec<u32> = netlink.links().unwrap().iter().map(|link| link.index).collect();
-        assert!(ours.iter().all(|tun| !left.contains(&tun.index())));
-        assert!(left.contains(&kept.index()) && left.contains(&foreign));
-        assert_eq!(netlink.link_by_name("foreign").unwrap().unwrap().group, taken);
-        tun::remove_all(netlink, &names).unwrap();
+        for _ in 0..2 {
+            let removal = tun::remove_all(netlink, &names);
+            assert_eq!(removal.apart, None);
+            let [(name, TunError::Foreign { kind, .. })] = &removal.left[..] else { panic!("{removal:?}") };
+            assert_eq!((name.as_str(), kind.as_str()), ("foreign", "bridge"));
+            let left: Vec<u32> = netlink.links().unwrap().iter().map(|link| link.index).collect();
+            assert!(ours.iter().all(|tun| !left.contains(&tun.index())));
+            assert!(left.contains(&kept.index()) && left.contains(&foreign));
+            assert_eq!(netlink.link_by_name("foreign").unwrap().unwrap().group, taken);
+        }
     });
+}
+
+#[test]
+fn those_the_kernel_does_not_remove_together_are_removed_one_by_one() {
+    const GROUP: u32 = 7;
+    inside(|netlink| {
+        let group = LinkChange { group: Some(GROUP), ..LinkChange::default() };
+        // Nobody can remove the loopback, nor with it what is in its group.
+        let loopback = netlink.link_by_name("lo").unwrap().unwrap().index;
+        netlink.set_link(loopback, &group).unwrap();
+        for name in ["vti0", "vti1", "kept"] {
+            drop(Tun::open(netlink, &TunOptions::new(name)).unwrap());
+        }
+        netlink.create_bridge("foreign").unwrap();
+        let names = ["vti0", "vti1", "foreign", "nobody"].map(str::to_owned).into();
+        let removal = tun::remove_all_in(netlink, &names, |_| GROUP);
+        assert!(matches!(removal.apart, Some(NetlinkError::Refused { .. })), "{removal:?}");
+        assert!(
+            matches!(&removal.left[..], [(name, TunError::Foreign { .. })] if name == "foreign"),
+            "{removal:?}"
+        );
+        let mut left: Vec<String> = netlink.links().unwrap().into_iter().map(|link| link.name).collect();
+        left.sort();
+        assert_eq!(left, ["foreign", "kept", "lo"]);
+    });
+}
+
+#[test]
+fn without_an_answer_of_the_kernel_each_is_left_with_that_reason() {
+    let names = ["vti0", "vti1"].map(str::to_owned).into();
+    let removal = tun::remove_all(&mut Netlink::broken().unwrap(), &names);
+    assert!(removal.apart.is_some(), "{removal:?}");
+    let left: Vec<&str> = removal.left.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(left, ["vti0", "vti1"]);
+    assert!(removal.left.iter().all(|(_, why)| matches!(why, TunError::Netlink(_))), "{removal:?}");
 }
 
 #[test]
