@@ -68,41 +68,63 @@ fn lookups(bench: &Bench, rows: u32) {
     });
 }
 
-/// The longest a batch takes, of a second of them, while nobody publishes and while tables of 10,000 inbound SAs are
-/// made and published as fast as that goes.
+/// How long batches take, of a second of them each time: alone, beside a thread that works and touches nothing of theirs, and
+/// while tables of 10,000 inbound SAs are made and published as fast as that goes.
 fn publishing() {
     let mut publisher = Publisher::new(among(10_000));
     let mut reader = publisher.reader();
-    let stop = AtomicBool::new(false);
-    let quiet = worst(|| Arc::clone(reader.current()));
-    let (busy, tables, took) = std::thread::scope(|scope| {
-        let stop = &stop;
-        let publishing = scope.spawn(move || {
-            let (mut tables, mut longest) = (0u32, Duration::ZERO);
+    say("alone", &batches(|| Arc::clone(reader.current())));
+    let (times, _) = beside(|_| _ = black_box(checksum::sum(&[0x5a; 1400])), || Arc::clone(reader.current()));
+    say("beside a thread that works", &times);
+    let publish = |number: u32| {
+        let mut next = publisher.current().edit();
+        next.set_inbound(pair::inbound(gcm(), 0x9000_0000 + number));
+        next.remove_inbound(0x9000_0000 + number.saturating_sub(1));
+        publisher.publish(Arc::new(next.build()));
+    };
+    let (times, (tables, longest)) = beside(publish, || Arc::clone(reader.current()));
+    say(&format!("{tables} tables published meanwhile"), &times);
+    println!("table of 10,000 SAs: making and publishing one, the longest {longest:?}");
+}
+
+/// A second of batches beside a thread that does `work` again and again; how often it did, and how long that took at most.
+fn beside(mut work: impl FnMut(u32) + Send, table: impl FnMut() -> Arc<Table>) -> (Times, (u32, Duration)) {
+    let stop = &AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(move || {
+            let (mut count, mut longest) = (0u32, Duration::ZERO);
             while !stop.load(Ordering::Relaxed) {
                 let began = now();
-                let mut next = publisher.current().edit();
-                next.set_inbound(pair::inbound(gcm(), 0x9000_0000 + tables));
-                next.remove_inbound(0x9000_0000 + tables.saturating_sub(1));
-                publisher.publish(Arc::new(next.build()));
-                (tables, longest) = (tables + 1, longest.max(began.elapsed()));
+                work(count);
+                (count, longest) = (count.wrapping_add(1), longest.max(began.elapsed()));
             }
-            (tables, longest)
+            (count, longest)
         });
-        let busy = worst(|| Arc::clone(reader.current()));
+        let times = batches(table);
         stop.store(true, Ordering::Relaxed);
-        let (tables, longest) = publishing.join().unwrap();
-        (busy, tables, longest)
-    });
+        (times, other.join().unwrap())
+    })
+}
+
+fn say(what: &str, times: &Times) {
     println!(
-        "table of 10,000 SAs: a batch of {SEGMENTS} at its longest {quiet:?}, with {tables} tables published {busy:?}; \
-         making and publishing one at its longest {took:?}"
+        "table of 10,000 SAs, {what}: {} batches of {SEGMENTS}, the longest {:?}, without the worst 0.01 % {:?}, median {:?}",
+        times.count, times.longest, times.nearly, times.median
     );
 }
 
-/// The longest of a second's batches, each with the table of its moment, less the worst hundredth of a per cent,
-/// which is the scheduler's.
-fn worst(mut table: impl FnMut() -> Arc<Table>) -> Duration {
+/// How long the batches of a second took.
+struct Times {
+    count: usize,
+    /// The very longest: whatever the scheduler did to this thread is in it.
+    longest: Duration,
+    /// The longest but for one in ten thousand.
+    nearly: Duration,
+    median: Duration,
+}
+
+/// A second of batches, each with the table of its moment.
+fn batches(mut table: impl FnMut() -> Arc<Table>) -> Times {
     let frame = pair::frame(SEGMENTS, PAYLOAD);
     let mut egress = Egress::new(Arc::default());
     let (mut batch, mut reports) = (SendBatch::default(), Reports::new(16));
@@ -116,7 +138,13 @@ fn worst(mut table: impl FnMut() -> Arc<Table>) -> Duration {
         times.push(start.elapsed());
     }
     times.sort_unstable();
-    times.get(times.len() - 1 - times.len() / 10_000).copied().unwrap_or_default()
+    let from_the_end = |skipped: usize| times.iter().rev().nth(skipped).copied().unwrap_or_default();
+    Times {
+        count: times.len(),
+        longest: from_the_end(0),
+        nearly: from_the_end(times.len() / 10_000),
+        median: from_the_end(times.len() / 2),
+    }
 }
 
 fn run(bench: &Bench, suite: Suite) {

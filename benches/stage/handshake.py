@@ -7,6 +7,7 @@ whether it is a response.
 import json
 import os
 import socket
+import statistics
 import struct
 import sys
 import time
@@ -68,6 +69,36 @@ def measure(contender, rounds):
     if not results:
         raise Failed("no handshake")
     return results
+
+
+def table(lab, binary, rounds, quick):
+    """Lines of a table: who dials whom with which key exchange."""
+    from . import ends, others
+
+    swan_ike = "aes256-sha256-prfsha256-curve25519"
+    rows = [["handshake (IKE_SA_INIT and IKE_AUTH, PSK)", "on the wire", "from the command", "rounds"], ["---"] * 4]
+
+    def causeway(name, ike):
+        return ends.Causeway(lab, name, binary, "aes256gcm16", "always", start="initiate", ike=ike)
+
+    def mixed(name, ike):
+        return others.Mixed(lab, name, binary, "aes256gcm16", "always", ike=ike)
+
+    cases = [
+        ("causeway to causeway, curve25519", causeway("hs-25519", swan_ike)),
+        ("causeway to causeway, modp2048", causeway("hs-2048", "aes256-sha256-modp2048")),
+        ("causeway to causeway, ecp384", causeway("hs-384", "aes256gcm16-prfsha384-ecp384")),
+        ("causeway to strongSwan, curve25519", mixed("hs-mixed", swan_ike)),
+        ("causeway to strongSwan, modp2048", mixed("hs-mixed2", "aes256-sha256-modp2048")),
+        ("strongSwan to strongSwan, curve25519", others.Libipsec(lab, "hs-swan", "aes256gcm16", ike=swan_ike)),
+        ("strongSwan to strongSwan, modp2048", others.Libipsec(lab, "hs-swan2", "aes256gcm16", ike="aes256-sha256-modp2048")),
+    ]
+    for title, contender in [c for c in cases if not quick or "curve25519" in c[0]]:
+        contender.start()
+        times = measure(contender, rounds)
+        command, wire = (statistics.median(t[i] * 1000 for t in times) for i in (0, 1))
+        rows.append([title, f"{wire:.1f} ms", f"{command:.1f} ms", str(rounds)])
+    return rows
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """The machine: what it is, and how much of it the hypervisor took away meanwhile."""
 
+import hashlib
 import os
 import platform
 import re
 import subprocess
+import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -22,7 +24,20 @@ def _field(path, pattern):
     return found.group(1).strip() if found else "?"
 
 
-def facts(binary):
+def wireguard_version(path):
+    """Which sources a wireguard-go was built from, as its own build record says; else what tells the file from others."""
+    if not path:
+        return "left out: WIREGUARD_GO names none"
+    with open(path, "rb") as file:
+        data = file.read()
+    patterns = (rb"mod\tgolang\.zx2c4\.com/wireguard\t(\S+)", rb"build\tvcs\.revision=([0-9a-f]{40})", rb"(go1\.[0-9]+(?:\.[0-9]+)?)")
+    module, commit, compiler = ((re.search(pattern, data) or [b"", b"?"])[1].decode() for pattern in patterns)
+    if (module, commit) == ("?", "?"):
+        return f"no build record, SHA-256 {hashlib.sha256(data).hexdigest()[:16]}"
+    return f"{module}, commit {commit[:12]}, {compiler}"
+
+
+def facts(binary, wireguard, queue):
     """Lines that say where a table was taken."""
     charon = _first_line(["dpkg-query", "-W", "-f", "${Version}", "charon-systemd"])
     flags = _field("/proc/cpuinfo", r"^flags\s*:(.*)").split()
@@ -33,8 +48,10 @@ def facts(binary):
         ("kernel", f"{platform.release()}, governor of the guest: none" if not os.path.exists(
             "/sys/devices/system/cpu/cpu0/cpufreq") else platform.release()),
         ("congestion control", "cubic, both ends, every stream"),
+        ("TUN queue", f"{queue} packets, every contender that has one"),
         ("iperf3", _first_line(["iperf3", "--version"])),
         ("strongSwan", charon),
+        ("wireguard-go", wireguard_version(wireguard)),
         ("causeway", _first_line([binary, "--version"])),
     ]
 
@@ -52,20 +69,52 @@ class Meter:
 
     def stop(self):
         """Shares of the whole: (busy, stolen), 0 to 1."""
-        user, nice, system, idle, iowait, irq, softirq, steal = (
-            b - a for a, b in zip(self.start, self._read()))
-        total = max(1, user + nice + system + idle + iowait + irq + softirq + steal)
-        return (user + nice + system + irq + softirq) / total, steal / total
+        shares = self.shares()
+        return 1 - shares["idle"] - shares["iowait"] - shares["steal"], shares["steal"]
+
+    def shares(self):
+        """Every share of the whole, 0 to 1, by its name."""
+        spent_on = [b - a for a, b in zip(self.start, self._read())]
+        names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+        return {name: part / max(1, sum(spent_on)) for name, part in zip(names, spent_on)}
 
 
 def spent(pids):
-    """Processor seconds of these processes so far, all threads."""
+    """Processor seconds of these processes so far, of all threads there are and were, by the scheduler's nanosecond clock."""
     total = 0
     for pid in pids:
         try:
-            with open(f"/proc/{pid}/stat") as file:
-                fields = file.read().rsplit(")", 1)[1].split()
+            # The clock of another process, as clock_getcpuclockid(3) makes it.
+            total += time.clock_gettime_ns((~pid << 3) | 2)
         except OSError:
             continue
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+    return total / 1e9
+
+
+def threads(pid):
+    """Of each thread of a process: {id: (name, processor seconds, of these in the kernel)}; the last to a tick's precision."""
+    found = {}
+    try:
+        ids = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+    for one in ids:
+        place = f"/proc/{pid}/task/{one}"
+        try:
+            with open(f"{place}/schedstat") as file:
+                whole = int(file.read().split()[0]) / 1e9
+            with open(f"{place}/stat") as file:
+                name, _, rest = file.read().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        found[one] = (name, whole, int(rest.split()[12]) / TICKS)
+    return found
+
+
+def memory(pids):
+    """Resident megabytes of these processes."""
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/status") as file:
+            total += int(re.search(r"VmRSS:\s*(\d+)", file.read()).group(1))
+    return total / 1024

@@ -6,6 +6,8 @@ import time
 
 from lab.shell import Failed
 
+from .measure import note_of
+
 # A share of stolen processor time above which a number is marked and its measurement repeated once.
 STOLEN = 0.03
 
@@ -26,7 +28,7 @@ class Group:
                 self.samples[contender.name].append((number, sample))
                 mark = "*" if sample.stolen > STOLEN else ""
                 print(f"    {self.name}, round {number + 1}, {contender.name}: {sample.value:.4g} {self.unit}{mark}"
-                      f"{'  ' + sample.note if sample.note else ''}", file=sys.stderr, flush=True)
+                      f"{'  ' + sample.note() if sample.beside else ''}", file=sys.stderr, flush=True)
         return self
 
     def _measure(self, contender):
@@ -66,8 +68,7 @@ class Group:
         return statistics.median(values) if values else None
 
     def notes(self, name):
-        notes = [s.note for _, s in self.samples[name] if s.note]
-        return notes[len(notes) // 2] if notes else ""
+        return note_of([s for _, s in self.samples[name]])
 
 
 def _times(value):
@@ -76,7 +77,7 @@ def _times(value):
 
 def lines(groups, subjects, against):
     """The table: a line a figure and contender; `against` maps a title to the names it may have in a group."""
-    head = ["figure", "what", "median", "lowest-highest", *against, "CPU s/GB", "steal"]
+    head = ["figure", "what", "median", "lowest-highest", *against, "CPU s/GB", "steal", "rounds"]
     rows = [head, ["---"] * len(head)]
     for group in groups:
         for contender in group.contenders:
@@ -93,6 +94,7 @@ def lines(groups, subjects, against):
                 group.name, subjects[name] + (f" ({group.notes(name)})" if group.notes(name) else ""),
                 f"{group.median(name):.4g} {group.unit}", f"{low:.4g}-{high:.4g}", *cells,
                 "" if cpu is None else f"{cpu:.2f}", f"{stolen * 100:.1f} %{' *' if stolen > STOLEN else ''}",
+                str(len(group.samples[name])),
             ])
     return plain(rows)
 

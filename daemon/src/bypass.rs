@@ -11,8 +11,8 @@ use std::thread::Builder;
 use control::view;
 use kernel::netlink::Netlink;
 use kernel::xdp::{
-    XdpCounts, XdpDevice, XdpError, XdpLosses, XdpMeter, XdpReceiver, XdpScout, XdpSender, XdpTransmitter,
-    XdpWatch,
+    XdpCounts, XdpDevice, XdpError, XdpFrames, XdpLosses, XdpMeter, XdpReceiver, XdpScout, XdpSender,
+    XdpTransmitter, XdpWatch,
 };
 use workers::Bypass as Sender;
 
@@ -133,17 +133,19 @@ impl Device {
 
 impl Shown {
     /// Each device asked for, on or off and why, what went which way and what was lost; and what led by none of them.
-    pub(crate) fn read(&self) -> Vec<view::Socket> {
-        self.read_asking(Device::ask)
+    /// `now`: milliseconds of the workers' clock.
+    pub(crate) fn read(&self, now: u64) -> Vec<view::Socket> {
+        self.read_asking(now, Device::ask)
     }
 
     /// The kernel is asked without the sender, which every worker needs for what it sends.
-    fn read_asking(&self, ask: impl Fn(&Device) -> Said) -> Vec<view::Socket> {
+    fn read_asking(&self, now: u64, ask: impl Fn(&Device) -> Said) -> Vec<view::Socket> {
         let mut found = Vec::new();
-        let (sent, elsewhere) = self.sender.as_ref().map(sent_so_far).unwrap_or_default();
-        for (device, sent) in self.devices.iter().zip(sent) {
+        let (sent, elsewhere) =
+            self.sender.as_ref().map(|sender| sent_so_far(sender, now)).unwrap_or_default();
+        for (device, (sent, frames)) in self.devices.iter().zip(sent) {
             let Said { attached, losses } = ask(device);
-            let offloads = offloads(attached, device.native);
+            let offloads = offloads(attached, device.native, frames);
             found.push(line(&format!("xdp {}", device.name), offloads, counts(sent, losses)));
         }
         if elsewhere > 0 {
@@ -157,24 +159,38 @@ impl Shown {
     }
 }
 
-/// What went which way on each of a sender's devices, and what was given to the raw socket for none of them.
-fn sent_so_far(sender: &Sender) -> (Vec<XdpCounts>, u64) {
+/// What went which way on each of a sender's devices and whether frames go by it now, and what was given to the raw socket
+/// for none of them.
+fn sent_so_far(sender: &Sender, now: u64) -> (Vec<(XdpCounts, XdpFrames)>, u64) {
     let sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
-    (sender.devices().map(|(_, sent)| sent).collect(), sender.elsewhere())
+    let sent = sender.devices().map(|(_, sent)| sent);
+    (sent.zip(sender.frames(now)).collect(), sender.elsewhere())
 }
 
 fn line(name: &str, offloads: Vec<view::Offload>, counts: Vec<view::NamedCount>) -> view::Socket {
     view::Socket { name: name.to_owned(), offloads, counts }
 }
 
-fn offloads(attached: bool, native: bool) -> Vec<view::Offload> {
+fn offloads(attached: bool, native: bool, frames: XdpFrames) -> Vec<view::Offload> {
     if !attached {
         // A program for another takes powers that were given up.
         let why = "the device went away; one of its name is taken up when the daemon starts again";
         return vec![off("af_xdp", why)];
     }
     let why = "the driver has no XDP: the program stands behind it, which gains little";
-    vec![on("af_xdp"), if native { on("native") } else { off("native", why) }]
+    let native = if native { on("native") } else { off("native", why) };
+    let frames = match frames {
+        XdpFrames::On => on("frames"),
+        XdpFrames::Unasked => off("frames", "nothing went by this device yet"),
+        XdpFrames::Resting => {
+            off("frames", "the kernel made none a moment ago: the AF_XDP socket sends for a second")
+        }
+        XdpFrames::NotTaken => off("frames", "the driver takes none now: the AF_XDP socket sends"),
+        XdpFrames::Absent => {
+            off("frames", "they want Linux 5.18 and the program in the driver: the AF_XDP socket sends")
+        }
+    };
+    vec![on("af_xdp"), native, frames]
 }
 
 /// Packets that the kernel took for us and lost, over all queues of a device.
@@ -228,7 +244,7 @@ mod tests {
                     assert_eq!((&first.name[..], &line.counts[..]), ("af_xdp", &[][..]));
                     (line.name, first.on, first.why)
                 };
-                bypass.shown.read().into_iter().map(line).collect::<Vec<_>>()
+                bypass.shown.read(0).into_iter().map(line).collect::<Vec<_>>()
             };
             let none = ("xdp none".to_owned(), false, Some("there is no device none".to_owned()));
             assert_eq!(lines(&bypass), [("xdp wan".to_owned(), true, None), none.clone()]);
@@ -247,12 +263,33 @@ mod tests {
         crate::host::tests::inside(|_, _| {
             let shown = open(&["wan".to_owned()], None).shown;
             let asked = std::cell::Cell::new(0);
-            let lines = shown.read_asking(|device| {
+            let lines = shown.read_asking(0, |device| {
                 asked.set(asked.get() + 1);
                 assert!(shown.sender.as_ref().is_some_and(|sender| sender.try_lock().is_ok()));
                 device.ask()
             });
             assert_eq!((asked.get(), lines.len()), (1, 1));
+        });
+    }
+
+    #[test]
+    fn whether_frames_go_by_a_device_is_said_as_it_is_now() {
+        let states =
+            [XdpFrames::On, XdpFrames::Unasked, XdpFrames::Resting, XdpFrames::NotTaken, XdpFrames::Absent];
+        let words = [None, Some("yet"), Some("a moment ago"), Some("takes none now"), Some("Linux 5.18")];
+        for (state, words) in states.into_iter().zip(words) {
+            let said = offloads(true, true, state);
+            let names: Vec<_> = said.iter().map(|offload| &offload.name[..]).collect();
+            assert_eq!(names, ["af_xdp", "native", "frames"]);
+            assert!(said[0].on && said[1].on && said[2].on == words.is_none());
+            let why = said[2].why.as_deref();
+            assert_eq!(why.is_some_and(|why| why.contains(words.unwrap_or("?"))), words.is_some(), "{why:?}");
+        }
+        crate::host::tests::inside(|_, _| {
+            // A bridge has no XDP of its own.
+            let shown = open(&["wan".to_owned()], None).shown;
+            let said = shown.read(0).remove(0).offloads;
+            assert_eq!(said, offloads(true, false, XdpFrames::Absent));
         });
     }
 

@@ -4,6 +4,7 @@ mod bypass;
 mod check;
 mod demo;
 mod host;
+mod interfaces;
 mod io;
 mod logging;
 mod pool;

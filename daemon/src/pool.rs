@@ -14,6 +14,10 @@ use crate::shell::Outcome;
 /// More threads than this compute nothing sooner that matters.
 const MOST: usize = 8;
 
+/// Pieces of each kind that may wait. Each IKE SA waits for one or two, and those of strangers have rooms of their own: so
+/// many mean that most are of SAs that gave up long ago.
+const WAITING: usize = 1 << 14;
+
 /// Kinds of work.
 const KINDS: usize = 3;
 
@@ -32,6 +36,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: Turns<Task>,
+    /// Pieces that were never computed.
+    overflows: u64,
     ended: bool,
 }
 
@@ -56,10 +62,20 @@ impl Pool {
     }
 
     /// Has it computed when the turn of its kind (0, 1 or 2) comes. Each IKE SA waits for one piece of work at a time, or
-    /// two; what was asked for one that is gone by then is computed all the same.
+    /// two; what was asked for one that is gone by then is computed all the same. Where too many of a kind wait, the oldest,
+    /// whose SA has most likely timed out, is not computed, and counted.
     pub(crate) fn submit(&self, kind: usize, task: impl FnOnce() -> Outcome + Send + 'static) {
-        self.shared.lock().waiting.push(kind, Box::new(task));
+        let lost = {
+            let mut state = self.shared.lock();
+            let lost = state.waiting.push(kind, Box::new(task)).is_some();
+            state.overflows += u64::from(lost);
+            lost.then_some(state.overflows)
+        };
         self.shared.changed.notify_one();
+        // With the first, and then ever more rarely.
+        if let Some(count) = lost.filter(|count| count.is_power_of_two()) {
+            tracing::warn!(count, "key exchanges that waited for too long are not computed: too many wait");
+        }
     }
 }
 
@@ -111,10 +127,12 @@ impl<T> Default for Turns<T> {
 }
 
 impl<T> Turns<T> {
-    fn push(&mut self, kind: usize, item: T) {
-        if let Some(queue) = self.queues.get_mut(kind.min(KINDS - 1)) {
-            queue.push_back(item);
-        }
+    /// Adds one; the oldest of its kind, where it takes that one's place.
+    fn push(&mut self, kind: usize, item: T) -> Option<T> {
+        let queue = self.queues.get_mut(kind.min(KINDS - 1))?;
+        let lost = if queue.len() >= WAITING { queue.pop_front() } else { None };
+        queue.push_back(item);
+        lost
     }
 
     fn pop(&mut self) -> Option<T> {
@@ -138,13 +156,27 @@ mod tests {
     fn each_kind_has_its_turn_however_much_of_another_waits() {
         let mut turns = Turns::default();
         for item in 0..4 {
-            turns.push(2, item);
+            assert_eq!(turns.push(2, item), None);
         }
-        turns.push(0, 10);
-        turns.push(1, 20);
-        turns.push(1, 21);
+        for (kind, item) in [(0, 10), (1, 20), (1, 21)] {
+            assert_eq!(turns.push(kind, item), None);
+        }
         let order: Vec<i32> = std::iter::from_fn(|| turns.pop()).collect();
         assert_eq!(order, [10, 20, 0, 21, 1, 2, 3]);
+    }
+
+    #[test]
+    fn where_too_many_wait_the_oldest_of_the_kind_gives_way_and_is_counted() {
+        let mut turns = Turns::default();
+        assert_eq!(turns.push(0, usize::MAX), None);
+        let lost: Vec<usize> = (0..WAITING + 3).filter_map(|item| turns.push(1, item)).collect();
+        assert_eq!(lost, [0, 1, 2]);
+        let order: Vec<usize> = std::iter::from_fn(|| turns.pop()).collect();
+        assert_eq!((order.len(), order[0], order[1]), (WAITING + 1, usize::MAX, 3));
+        // A pool whose threads are busy with nothing, as none was started.
+        let pool = Pool { shared: Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() }) };
+        (0..WAITING + 2).for_each(|_| pool.submit(1, || Ok(Box::new(|| gateway::Input::Time))));
+        assert_eq!(pool.shared.lock().overflows, 2);
     }
 
     #[test]

@@ -132,6 +132,7 @@ fn assemble(file: &Path, plan: config::Gateway, logging: logging::Logging) -> Re
         sockets: views,
         logging,
         file: file.to_owned(),
+        origin,
     };
     let (mut shell, outcomes) = Shell::new(parts)?;
     let ike = ike.into_iter().map(crate::io::watch).collect::<Result<_, _>>()?;
@@ -158,7 +159,7 @@ async fn turn(gateway: &mut Gateway, shell: &mut Shell, mut sources: Sources) ->
                 None
             }
             told = sources.uplink.recv() => Some(upward(told)?),
-            done = sources.host.recv() => Some(host_done(done, shell)?),
+            done = sources.host.recv() => Some(host_done(done, gateway, shell)?),
             event = sources.bgp.recv() => event.and_then(|event| stream(event, gateway, shell)),
             asked = sources.asked.recv() => asked.and_then(|asked| shell.ask(asked, gateway)),
             outcome = sources.outcomes.recv() => outcome.transpose()?.map(|outcome| outcome()),
@@ -182,6 +183,9 @@ async fn turn(gateway: &mut Gateway, shell: &mut Shell, mut sources: Sources) ->
         if let Some(request) = shell.reload.take() {
             let input = shell.read_config(request);
             give(gateway, shell, input);
+        }
+        if let Some(why) = shell.fault.take() {
+            return Err(why.into());
         }
     }
     tracing::info!("stopped");
@@ -282,10 +286,18 @@ fn upward(told: Upward) -> Result<Input<'static>, Failure> {
     }
 }
 
-fn host_done(done: Option<host::Done>, shell: &mut Shell) -> Result<Input<'static>, Failure> {
+fn host_done(
+    done: Option<host::Done>,
+    gateway: &mut Gateway,
+    shell: &mut Shell,
+) -> Result<Input<'static>, Failure> {
     let done = done.ok_or("the host thread is gone")?;
-    if let host::Done::Device { tunnel, outcome: Ok(ready) } = &done {
-        shell.offloads.insert(*tunnel, ready.offloads.clone());
+    match &done {
+        host::Done::Device { tunnel, outcome: Ok(ready) } => {
+            shell.devices.insert(*tunnel, ready.clone());
+        }
+        host::Done::Drops { drops, .. } => gateway.set_facts(shell.interface_facts(drops)),
+        _ => {}
     }
     Ok(done.into_input().map_err(|why| format!("the host thread died: {why}"))?)
 }

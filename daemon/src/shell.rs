@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use control::view::{NamedCount, Offload};
+use control::view::NamedCount;
 use control::{Answer, Request};
 use gateway::{Effect, Facts, Gateway, Input, Level, Line, RequestId, TunnelId};
 use tokio::sync::mpsc;
 use workers::Workers;
 
-use crate::host::{Command, Host};
+use crate::host::{Command, Drops, Host, Ready};
+use crate::interfaces;
 use crate::io::bgp::Connections;
 use crate::io::control::{Asked, REPLIES, Reply};
 use crate::logging::Logging;
@@ -34,9 +35,11 @@ pub(crate) struct Shell {
     pub(crate) publisher: tunnel::publish::Publisher,
     pub(crate) connections: Connections,
     pub(crate) sockets: SocketViews,
-    pub(crate) offloads: BTreeMap<TunnelId, Vec<Offload>>,
+    /// The tunnels' devices as they were opened.
+    pub(crate) devices: BTreeMap<TunnelId, Ready>,
     pub(crate) logging: Logging,
     file: PathBuf,
+    origin: Instant,
     pool: Pool,
     outcomes: mpsc::Sender<Outcome>,
     asked: HashMap<RequestId, mpsc::Sender<Reply>>,
@@ -44,6 +47,8 @@ pub(crate) struct Shell {
     /// The configuration asks to be read: done by the loop, which owns the gateway.
     pub(crate) reload: Option<Option<RequestId>>,
     pub(crate) stopped: bool,
+    /// Why the daemon must not go on.
+    pub(crate) fault: Option<String>,
 }
 
 /// What a shell is made of.
@@ -56,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) sockets: SocketViews,
     pub(crate) logging: Logging,
     pub(crate) file: PathBuf,
+    /// From when the workers count milliseconds.
+    pub(crate) origin: Instant,
 }
 
 impl Shell {
@@ -64,7 +71,7 @@ impl Shell {
     pub(crate) fn new(parts: Parts) -> std::io::Result<(Self, mpsc::Receiver<Outcome>)> {
         let (outcomes, receiver) = mpsc::channel(OUTCOMES);
         let pool = Pool::start(&outcomes)?;
-        let Parts { ike, host, workers, publisher, connections, sockets, logging, file } = parts;
+        let Parts { ike, host, workers, publisher, connections, sockets, logging, file, origin } = parts;
         let shell = Self {
             ike,
             host,
@@ -74,13 +81,15 @@ impl Shell {
             sockets,
             logging,
             file,
+            origin,
             pool,
             outcomes,
-            offloads: BTreeMap::new(),
+            devices: BTreeMap::new(),
             asked: HashMap::new(),
             next_request: 0,
             reload: None,
             stopped: false,
+            fault: None,
         };
         Ok((shell, receiver))
     }
@@ -128,9 +137,15 @@ impl Shell {
             Effect::Stopped => self.stopped = true,
             host => {
                 if let Ok(command) = Command::from_effect(host) {
-                    self.host.command(command);
+                    self.command(command);
                 }
             }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        if let Err(why) = self.host.command(command) {
+            self.fault = Some(why);
         }
     }
 
@@ -141,11 +156,27 @@ impl Shell {
             let _ = asked.replies.try_send(Reply::Answer(Box::new(answer)));
             return None;
         }
-        gateway.set_facts(self.facts(&asked.request));
         let id = RequestId(self.next_request);
         self.next_request += 1;
         self.asked.insert(id, asked.replies);
+        if asked.request == Request::Interfaces {
+            // The kernel may take its time for the devices' counters.
+            self.command(Command::Drops(id));
+            return None;
+        }
+        gateway.set_facts(self.facts(&asked.request));
         Some(Input::Request(id, asked.request))
+    }
+
+    /// What the interfaces' page shows and the gateway cannot know, with what their devices dropped.
+    pub(crate) fn interface_facts(&self, drops: &Drops) -> Facts {
+        let workers = self.workers.devices();
+        let device = |(tunnel, ready): (&TunnelId, &Ready)| {
+            let drops = drops.get(&ready.index).copied().unwrap_or_default();
+            (*tunnel, interfaces::device(&ready.offloads, workers.joins(*tunnel), drops))
+        };
+        let interfaces = self.devices.iter().map(device).collect();
+        Facts { interfaces, ..self.facts(&Request::Interfaces) }
     }
 
     /// What the page asked for shows and the gateway cannot know.
@@ -153,8 +184,8 @@ impl Shell {
         let mut facts = Facts { wall: wall(), ..Facts::default() };
         match request {
             Request::Interfaces => {
-                facts.interfaces = self.offloads.clone();
-                facts.sockets = self.sockets.read();
+                let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+                facts.sockets = self.sockets.read(now);
                 let drops = self.workers.drops().into_iter();
                 facts.drops =
                     drops.map(|(name, count)| NamedCount { name: name.to_owned(), count }).collect();

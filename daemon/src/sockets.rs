@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use control::view;
-use kernel::datagram::{RecvRing, SendFailure, Source};
+use kernel::datagram::{RecvRing, Segmentation, SendFailure, Source};
 use kernel::raw::{EspSocket, Family};
 use kernel::udp::{UdpOptions, UdpSocket};
 use workers::{SocketError, WorkerSockets};
@@ -222,14 +222,14 @@ impl SocketViews {
         }
     }
 
-    /// Every socket with its offloads as they are now.
-    pub(crate) fn read(&self) -> Vec<view::Socket> {
+    /// Every socket with its offloads as they are now, `now` in milliseconds of the workers' clock.
+    pub(crate) fn read(&self, now: u64) -> Vec<view::Socket> {
         let udp = self.udp.iter().map(|socket| {
             let local = socket.local();
             view::Socket {
                 name: format!("udp {local}"),
-                offloads: udp_offloads(socket, local.port() == NAT),
-                counts: Vec::new(),
+                offloads: udp_offloads(local.port() == NAT, socket.segmentation(), socket.uses_gro()),
+                counts: dropped(socket.receive_drops()),
             }
         });
         let esp = self.esp.iter().map(|socket| {
@@ -241,12 +241,21 @@ impl SocketViews {
             view::Socket {
                 name: format!("esp {any}"),
                 offloads: vec![off("gso", why), off("gro", why)],
-                counts: Vec::new(),
+                counts: dropped(socket.receive_drops()),
             }
         });
-        let xdp = self.bypass.iter().flat_map(Shown::read);
+        let xdp = self.bypass.iter().flat_map(|shown| shown.read(now));
         udp.chain(esp).chain(xdp).collect()
     }
+}
+
+/// What came to a socket and was dropped before it was received; what the kernel does not say is not counted.
+fn dropped(count: io::Result<u32>) -> Vec<view::NamedCount> {
+    let count = count.ok().filter(|count| *count > 0);
+    count
+        .map(|count| view::NamedCount { name: "receive-dropped".to_owned(), count: count.into() })
+        .into_iter()
+        .collect()
 }
 
 /// What the socket sends carries this mark from now on.
@@ -254,17 +263,22 @@ pub(crate) fn mark_socket(socket: &impl AsFd, mark: Option<u32>) -> io::Result<(
     socket2::SockRef::from(socket).set_mark(mark.unwrap_or(0))
 }
 
-fn udp_offloads(socket: &UdpSocket, carries_esp: bool) -> Vec<view::Offload> {
+fn udp_offloads(carries_esp: bool, segmentation: Segmentation, gro: bool) -> Vec<view::Offload> {
     if !carries_esp {
         let why = "IKE messages alone";
         return vec![off("gso", why), off("gro", why)];
     }
-    let gso = if socket.uses_gso() {
-        on("gso")
-    } else {
-        off("gso", "this kernel or the device it leaves by cannot segment UDP")
+    let gso = match segmentation {
+        Segmentation::On => on("gso"),
+        Segmentation::Absent => off("gso", "this kernel cannot segment UDP"),
+        Segmentation::NoChecksum => {
+            off("gso", "given up: a device that packets leave by cannot checksum what it segments (EIO)")
+        }
+        Segmentation::Refused => {
+            off("gso", "given up: the kernel refused datagrams together (EINVAL) and took them one by one")
+        }
     };
-    let gro = if socket.uses_gro() { on("gro") } else { off("gro", "this kernel cannot join UDP") };
+    let gro = if gro { on("gro") } else { off("gro", "this kernel cannot join UDP") };
     vec![gso, gro]
 }
 
@@ -302,6 +316,51 @@ mod tests {
             assert_eq!(exchange(from, b"message", false), b"\0\0\0\0message");
             assert_eq!(exchange(from, &[0xff], true), [0xff]);
             assert_eq!(exchange("192.0.2.1:500".parse().unwrap(), b"message", false), b"message");
+        });
+    }
+
+    #[test]
+    fn segmentation_that_was_given_up_says_so_and_why() {
+        let gso = |segmentation| {
+            let offload = udp_offloads(true, segmentation, true).swap_remove(0);
+            assert_eq!((&offload.name[..], offload.on), ("gso", offload.why.is_none()));
+            offload.why.unwrap_or_default()
+        };
+        assert_eq!(gso(Segmentation::On), "");
+        assert_eq!(gso(Segmentation::Absent), "this kernel cannot segment UDP");
+        for (state, errno) in [(Segmentation::NoChecksum, "EIO"), (Segmentation::Refused, "EINVAL")] {
+            let why = gso(state);
+            assert!(why.starts_with("given up: ") && why.contains(errno), "{why}");
+        }
+        let ike = udp_offloads(false, Segmentation::On, true);
+        assert!(ike.iter().all(|offload| offload.why.as_deref() == Some("IKE messages alone")));
+    }
+
+    #[test]
+    fn what_a_flood_left_no_room_for_is_shown_at_its_socket() {
+        crate::host::tests::inside(|netlink, _| {
+            const LOOPBACK: u32 = 1;
+            netlink.set_link(LOOPBACK, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
+            let sockets = open(NonZeroU32::MIN, None).unwrap();
+            let shown = |port| {
+                let name = format!("udp 0.0.0.0:{port}");
+                let socket = sockets.views.read(0).into_iter().find(|socket| socket.name == name).unwrap();
+                socket.counts.iter().map(|count| (count.name.clone(), count.count)).collect::<Vec<_>>()
+            };
+            assert_eq!(shown(500), []);
+            let from = std::net::UdpSocket::bind("192.0.2.1:0").unwrap();
+            // The kernel never lets a buffer grow beyond what was asked for, twice 8 MiB.
+            let flood = [0; 9000];
+            let sent = (16 << 20) / flood.len() + 100;
+            for _ in 0..sent {
+                from.send_to(&flood, "192.0.2.1:500").unwrap();
+            }
+            let counts = shown(500);
+            assert!(
+                matches!(&counts[..], [(name, count)] if name == "receive-dropped" && *count >= 100),
+                "{counts:?}"
+            );
+            assert_eq!(shown(4500), []);
         });
     }
 }

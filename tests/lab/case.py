@@ -20,7 +20,7 @@ CASES = [
     "reasons", "bgp_peers", "reload", "settings", "settings_bgp", "resources", "lifetimes", "nat_moves", "pmtu", "ipv6", "bad_input", "bad_config", "core_dump", "dns_peer",
     "identities", "send_hold", "interrupted",
     "operator", "demo", "man_page", "inside_uml", "systemd_service", "readme", "aws", "judged", "ike_notifies", "tcp_md5",
-    "af_xdp", "crowded",
+    "af_xdp", "crowded", "flooded",
 ]
 
 

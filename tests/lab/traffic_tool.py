@@ -1,4 +1,4 @@
-"""The programs that run inside the lab's hosts: probe, serve, send."""
+"""The programs that run inside the lab's hosts: probe, serve, send, flood."""
 
 import hashlib
 import json
@@ -126,6 +126,22 @@ def send(address, port, size):
     print(json.dumps({"seconds": time.monotonic() - began, "sha256": digest.hexdigest(), "mss": mss}))
 
 
+def flood(address, port, size, seconds):
+    """Sends datagrams as fast as it can, and prints how many; what the way refuses counts as sent."""
+    sock, payload, sent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), bytes(size), 0
+    sock.connect((address, port))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _ in range(256):
+            try:
+                sock.send(payload)
+            except OSError:
+                # A closed port says so with ICMP, and a full queue with an error.
+                pass
+        sent += 256
+    print(json.dumps({"sent": sent}))
+
+
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
     if what == "probe":
@@ -134,5 +150,7 @@ if __name__ == "__main__":
         serve(rest[0], int(rest[1]))
     elif what == "send":
         send(rest[0], int(rest[1]), int(rest[2]))
+    elif what == "flood":
+        flood(rest[0], int(rest[1]), int(rest[2]), float(rest[3]))
     else:
         sys.exit(f"unknown: {what}")

@@ -36,7 +36,7 @@ pub use ::bgp::{ConnId, ConnectError};
 pub use ::tunnel::TunnelId;
 pub use crypto::Secret;
 pub use effect::{Device, Effect, Level, Line, Listener, Rules, Spi, StreamOp, Target};
-pub use facts::{Facts, Measured};
+pub use facts::{DeviceFacts, Facts, Measured};
 pub use fib::{Applied, Change, Hop, Key, Op, PROTOCOL, Place};
 pub use gateway::Gateway;
 pub use ike::Path;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU8;
 
+use crate::datagram::Segmentation;
 use crate::netlink::{Netlink, Rule};
 use crate::netns::Namespace;
 use crate::raw::{EspOptions, EspSocket, Family};
@@ -68,7 +69,7 @@ fn sockets() -> Findings {
     let v4 = UdpSocket::bind(&UdpOptions::new((Ipv4Addr::UNSPECIFIED, 0).into()));
     let marked = UdpOptions { mark: Some(1), ..UdpOptions::new((Ipv4Addr::UNSPECIFIED, 0).into()) };
     Findings {
-        udp_gso: v4.as_ref().is_ok_and(UdpSocket::uses_gso),
+        udp_gso: v4.as_ref().is_ok_and(|socket| socket.segmentation() == Segmentation::On),
         udp_gro: v4.as_ref().is_ok_and(UdpSocket::uses_gro),
         ipv6: UdpSocket::bind(&UdpOptions::new((Ipv6Addr::UNSPECIFIED, 0).into())).is_ok(),
         esp_v4: EspSocket::open(&EspOptions::new(Family::V4)).is_ok(),

@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::datagram::{
     Head, PathError, RecvRing, Run, SendArena, SendReport, Sending, Source, next_path_error, send_runs,
 };
+use crate::sys::option;
 use crate::udp::{path_mtu, prepare, set_dont_fragment};
 
 /// IP protocol number of ESP (RFC 4303 section 2).
@@ -93,6 +94,11 @@ impl EspSocket {
             Family::V6 => Head::None,
         };
         ring.fill(self.socket.as_fd(), head)
+    }
+
+    /// Packets that came and found the buffer full. It wraps at 2^32.
+    pub fn receive_drops(&self) -> io::Result<u32> {
+        option::receive_drops(self.socket.as_fd())
     }
 
     /// The next report from the error queue (only with [`EspOptions::path_errors`]).

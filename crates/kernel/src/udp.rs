@@ -4,12 +4,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::datagram::{
-    Head, PathError, RecvRing, Run, SendArena, SendFailure, SendReport, Sending, Source, send_runs,
+    Head, PathError, RecvRing, Run, Segmentation, Segmenting, SendArena, SendFailure, SendReport, Sending,
+    Source, send_runs,
 };
 use crate::sys::option;
 
@@ -50,7 +50,7 @@ pub struct UdpSocket {
     socket: Socket,
     local: SocketAddr,
     mark: Option<u32>,
-    gso: AtomicBool,
+    gso: Segmenting,
     gro: bool,
 }
 
@@ -75,7 +75,7 @@ impl UdpSocket {
             options.offload && option::get_int(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
         socket.bind(&options.bind.into())?;
         let local = socket.local_addr()?.as_socket().unwrap_or(options.bind);
-        Ok(Self { socket, local, mark: options.mark, gso: AtomicBool::new(gso), gro })
+        Ok(Self { socket, local, mark: options.mark, gso: Segmenting::new(gso), gro })
     }
 
     /// The address and port it is bound to.
@@ -84,10 +84,10 @@ impl UdpSocket {
         self.local
     }
 
-    /// Does it still give runs to the kernel whole?
+    /// Does it still give runs to the kernel whole, and why not?
     #[must_use]
-    pub fn uses_gso(&self) -> bool {
-        self.gso.load(Ordering::Relaxed)
+    pub fn segmentation(&self) -> Segmentation {
+        self.gso.get()
     }
 
     /// Does it take coalesced datagrams?
@@ -142,6 +142,12 @@ impl UdpSocket {
     /// Receive what waits into the ring: how many messages, 0 when nothing waits.
     pub fn recv_batch(&self, ring: &mut RecvRing) -> io::Result<usize> {
         ring.fill(self.socket.as_fd(), Head::None)
+    }
+
+    /// Datagrams that came and were dropped before they were received: nearly always because the buffer was full, else
+    /// for a wrong checksum. It wraps at 2^32.
+    pub fn receive_drops(&self) -> io::Result<u32> {
+        option::receive_drops(self.socket.as_fd())
     }
 
     /// The next report from the error queue (only with [`UdpOptions::path_errors`]).

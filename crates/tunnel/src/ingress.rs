@@ -88,9 +88,15 @@ impl Ingress {
         }
     }
 
-    /// Changes what is joined, as when the kernel refused a super-packet.
+    /// Changes what is joined, for all devices.
     pub fn set_joining(&mut self, joining: Joining) {
         self.coalescer.set_joining(joining);
+    }
+
+    /// Changes what is joined for one tunnel's device, as when the kernel refused a super-packet, until
+    /// [`set_joining`](Self::set_joining).
+    pub fn join_less(&mut self, tunnel: TunnelId, joining: Joining) {
+        self.coalescer.join_less(tunnel, joining);
     }
 
     /// Opens all messages of a batch in place. What is to be written refers to them: see

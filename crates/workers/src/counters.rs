@@ -128,6 +128,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_name_stands_on_the_page_about_it() {
+        let page = include_str!("../../../docs/show-interfaces.md");
+        let names = Drop::ALL.map(Drop::name).into_iter().chain(Loss::ALL.map(Loss::name));
+        for name in names {
+            assert!(page.contains(&format!("\n| `{name}` | ")), "{name}");
+        }
+    }
+
+    #[test]
     fn every_loss_has_a_counter_of_its_own_and_workers_add_up() {
         let (a, b) = (Arc::new(Counters::default()), Arc::new(Counters::default()));
         for (index, loss) in Loss::ALL.into_iter().enumerate() {

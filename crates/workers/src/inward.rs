@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use kernel::datagram::{MESSAGES, Message};
 use tunnel::offload::coalesce::Joining;
+use tunnel::offload::recut::Recut;
 use tunnel::{Drops, Ingress, OuterPath, Received, Table, Tick};
 
 use super::capture::{Captures, Direction};
-use super::outward::write;
+use super::joined;
 use super::port::{Outer, Port, Ports, Up};
 use super::thread::DeviceMap;
 
@@ -19,15 +20,25 @@ const LEAST: usize = 8;
 /// The inbound half of one worker.
 pub(super) struct Inward {
     ingress: Ingress,
+    recut: Recut,
 }
 
 impl Inward {
     pub(super) fn new(drops: Arc<Drops>) -> Self {
-        Self { ingress: Ingress::new(drops, Joining { tcp: true, udp: true }) }
+        Self { ingress: Ingress::new(drops, Joining { tcp: true, udp: true }), recut: Recut::default() }
     }
 
-    pub(super) fn set_joining(&mut self, joining: Joining) {
-        self.ingress.set_joining(joining);
+    /// Joins for every device what all of them take, but for those where some of it was given up.
+    pub(super) fn follow(&mut self, devices: &DeviceMap) {
+        self.ingress.set_joining(Joining {
+            tcp: devices.values().all(|device| device.shared.offloads.tcp),
+            udp: devices.values().all(|device| device.shared.offloads.udp),
+        });
+        for (tunnel, device) in devices {
+            if let Some(joining) = device.joins_less() {
+                self.ingress.join_less(*tunnel, joining);
+            }
+        }
     }
 
     /// Receives one batch from a socket, opens it and writes what was inside: how many octets came, and may there be
@@ -52,11 +63,12 @@ impl Inward {
         let Some(received) = received.get_mut(..count) else { return (0, false) };
         let octets = received.iter().map(|message| message.bytes.len() as u64).sum();
         self.ingress.handle_batch(table, received, &mut up.reports, now);
-        self.ingress.for_each_write(received, |tunnel, frame| {
+        let Self { ingress, recut } = self;
+        ingress.for_each_write(received, |tunnel, frame| {
             captures.frame(tunnel, Direction::In, frame, &up.counters);
-            write(devices, tunnel, frame, up);
+            joined::write(devices, tunnel, frame, recut, up);
         });
-        self.ingress.clear();
+        ingress.clear();
         (octets, count >= LEAST)
     }
 }

@@ -13,6 +13,7 @@
 //! | `balance` | when a worker's queue is read by another |
 //! | `outward` | TUN to sockets |
 //! | `inward` | sockets to TUN |
+//! | `joined` | super-packets that the kernel refuses |
 //! | `port` | a worker's sockets, and its way upward |
 //! | `uplink` | the queues upward, at their other end |
 //! | `counters` | what was dropped, and why |
@@ -22,6 +23,7 @@ mod balance;
 mod capture;
 mod counters;
 mod inward;
+mod joined;
 mod outward;
 mod port;
 mod queue;
@@ -47,7 +49,9 @@ use tunnel::{Report, TunnelId};
 
 use balance::Load;
 use counters::Counters;
-use queue::{Queue, home};
+pub use joined::Joins;
+use joined::Refusals;
+use queue::{Queue, Shared, home};
 pub use sockets::{Bypass, PORT, SocketError, WorkerSockets, one_a_core, open};
 use thread::{Command, Crew, Worker};
 pub use uplink::Uplink;
@@ -85,17 +89,14 @@ pub struct Workers {
     counters: Vec<Arc<Counters>>,
 }
 
-/// A tunnel's queues, as all who may write to them share them.
-type Queues = Arc<[Arc<Queue>]>;
-
 /// The handle by which others change what the workers serve; cheap to clone.
 #[derive(Clone)]
 pub struct Devices {
     /// The way to each worker.
     commands: Arc<[SyncSender<Command>]>,
     crew: Arc<Crew>,
-    /// The queues of every tunnel that has a device.
-    attached: Arc<Mutex<BTreeMap<TunnelId, Queues>>>,
+    /// Every tunnel that has a device.
+    attached: Arc<Mutex<BTreeMap<TunnelId, Arc<Shared>>>>,
 }
 
 impl Workers {
@@ -114,6 +115,7 @@ impl Workers {
         let crew = Arc::new(Crew {
             bells: sockets.iter().map(|_| Bell::new()).collect::<io::Result<_>>()?,
             loads: sockets.iter().map(|_| Load::default()).collect(),
+            refused: Arc::default(),
         });
         let (mut links, mut threads, mut counters) = (Vec::new(), Vec::new(), Vec::new());
         let mut receivers = Vec::new();
@@ -162,9 +164,10 @@ impl Devices {
         let workers = self.commands.len();
         let queues =
             (0..).zip(queues).map(|(index, tun)| Arc::new(Queue::new(tun, home(tunnel, index, workers))));
-        let queues: Queues = queues.collect();
-        self.attached.lock().unwrap_or_else(PoisonError::into_inner).insert(tunnel, Arc::clone(&queues));
-        self.tell_all(|| Command::Attach { tunnel, queues: Arc::clone(&queues), offloads });
+        let refusals = Refusals::new(Arc::clone(&self.crew.refused));
+        let shared = Arc::new(Shared { queues: queues.collect(), offloads, refusals });
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner).insert(tunnel, Arc::clone(&shared));
+        self.tell_all(|| Command::Attach { tunnel, shared: Arc::clone(&shared) });
     }
 
     /// Lets a tunnel's queues go; the device stays.
@@ -172,6 +175,12 @@ impl Devices {
         if self.attached.lock().unwrap_or_else(PoisonError::into_inner).remove(&tunnel).is_some() {
             self.tell_all(|| Command::Detach { tunnel });
         }
+    }
+
+    /// Whether TCP and whether UDP is written to a tunnel's device joined, now; `None` without a device.
+    #[must_use]
+    pub fn joins(&self, tunnel: TunnelId) -> Option<[Joins; 2]> {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner).get(&tunnel).map(|shared| shared.joins())
     }
 
     /// Copies a tunnel's inner packets into `sink` until it is closed: nanoseconds since 1970 in eight octets, one for the
@@ -194,6 +203,17 @@ impl Devices {
         self.tell(0, Command::Panic);
     }
 
+    /// Makes a tunnel's device refuse super-packets, as a kernel that does not take them would, for tests.
+    #[cfg(any(test, feature = "killable"))]
+    pub fn refuse_joined(&self, tunnel: TunnelId) {
+        let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        attached
+            .get(&tunnel)
+            .into_iter()
+            .flat_map(|shared| &shared.queues)
+            .for_each(|queue| queue.refuse_joined());
+    }
+
     /// Makes the reader of a tunnel's first queue, if it is `from`, give it to another.
     #[cfg(test)]
     pub(crate) fn give(&self, tunnel: TunnelId, from: usize, to: usize) {
@@ -206,7 +226,7 @@ impl Devices {
         let attached = self.attached.lock().unwrap();
         attached
             .get(&tunnel)
-            .map_or_else(Vec::new, |queues| queues.iter().map(|queue| queue.octets()).collect())
+            .map_or_else(Vec::new, |shared| shared.queues.iter().map(|queue| queue.octets()).collect())
     }
 
     fn tell_all(&self, command: impl Fn() -> Command) {

@@ -102,13 +102,13 @@ impl Outward {
     }
 }
 
-/// Writes one frame to a tunnel's device, or counts why not.
-pub(super) fn write(devices: &DeviceMap, tunnel: TunnelId, frame: &[IoSlice<'_>], up: &mut Up) {
+/// Writes an answer of ours to a tunnel's device, or counts why not.
+fn write(devices: &DeviceMap, tunnel: TunnelId, frame: &[IoSlice<'_>], up: &mut Up) {
     let Some(queue) = devices.get(&tunnel).and_then(|device| device.writer(frame)) else {
         up.counters.count(Loss::NoDevice, 1);
         return;
     };
-    if let Err(error) = queue.writev(frame) {
+    if let Err(error) = queue.write(frame) {
         up.counters.count(Loss::of_write(&error), 1);
     }
 }

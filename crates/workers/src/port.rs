@@ -186,7 +186,7 @@ impl Ports {
             (Outer::Esp(socket), Some(bypass)) => {
                 let rest = {
                     let mut bypass = bypass.lock().unwrap_or_else(PoisonError::into_inner);
-                    bypass.send_past(runs, !cleared, now.0)
+                    bypass.send_past(runs, !cleared, arena, now.0)
                 };
                 rest.send(socket, arena)
             }
@@ -259,8 +259,8 @@ fn account(report: &SendReport, runs: &[Run<'_>], arena: &SendArena, up: &mut Up
         let datagrams = run.segment.map_or(1, |size| run.bytes.len().div_ceil(usize::from(size.max(1))));
         up.counters.count(Loss::of_send(failed.failure), datagrams as u64);
     }
-    if report.gso_given_up {
-        tracing::warn!("the network device cannot segment UDP: packets go out one by one from now on");
+    if let Some(why) = report.given_up {
+        tracing::warn!(?why, "the kernel refuses UDP in segments: packets go out one by one from now on");
     }
 }
 

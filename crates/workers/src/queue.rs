@@ -1,13 +1,16 @@
 //! One queue of a tunnel's device: every worker may write to it, one reads it.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use kernel::tun::{Offloads, TunQueue};
 use tunnel::TunnelId;
 use tunnel::inner::{TCP, UDP};
+use tunnel::offload::coalesce::Joining;
 use tunnel::offload::virtio;
+
+use super::joined::{Joins, Refusals};
 
 /// The longest IPv4 header and the ports after it.
 const HEADERS: usize = 64;
@@ -24,11 +27,34 @@ pub(super) struct Queue {
     reader: AtomicUsize,
     /// Octets read from it so far.
     octets: AtomicU64,
+    /// Super-packets are refused, as by a kernel that does not take them after all.
+    #[cfg(any(test, feature = "killable"))]
+    refuses: std::sync::atomic::AtomicBool,
 }
 
 impl Queue {
     pub(super) fn new(tun: TunQueue, reader: usize) -> Self {
-        Self { tun, reader: AtomicUsize::new(reader), octets: AtomicU64::new(0) }
+        Self {
+            tun,
+            reader: AtomicUsize::new(reader),
+            octets: AtomicU64::new(0),
+            #[cfg(any(test, feature = "killable"))]
+            refuses: false.into(),
+        }
+    }
+
+    /// Writes one frame.
+    pub(super) fn write(&self, frame: &[IoSlice<'_>]) -> io::Result<()> {
+        #[cfg(any(test, feature = "killable"))]
+        if self.refuses.load(Ordering::Relaxed) && tunnel::offload::recut::gso(frame) != virtio::Gso::None {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.tun.writev(frame)
+    }
+
+    #[cfg(any(test, feature = "killable"))]
+    pub(super) fn refuse_joined(&self) {
+        self.refuses.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn reader(&self) -> usize {
@@ -69,31 +95,53 @@ impl Seat {
     }
 }
 
-/// The device of one tunnel.
+/// The device of one tunnel, as all workers share it.
+pub(super) struct Shared {
+    pub(super) queues: Vec<Arc<Queue>>,
+    /// What it takes as its kernel said when it was attached.
+    pub(super) offloads: Offloads,
+    pub(super) refusals: Refusals,
+}
+
+impl Shared {
+    /// Whether TCP and whether UDP is written to it joined.
+    pub(super) fn joins(&self) -> [Joins; 2] {
+        [self.refusals.tcp(self.offloads.tcp), self.refusals.udp(self.offloads.udp)]
+    }
+}
+
+/// The device of one tunnel, as one worker has it.
 pub(super) struct Device {
     pub(super) seats: Vec<Seat>,
-    pub(super) offloads: Offloads,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Device {
-    pub(super) fn new(queues: &[Arc<Queue>], offloads: Offloads) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         let seat = |(index, queue): (usize, &Arc<Queue>)| Seat {
             queue: Arc::clone(queue),
             index,
             waited: false,
             since: queue.octets(),
         };
-        Self { seats: queues.iter().enumerate().map(seat).collect(), offloads }
+        Self { seats: shared.queues.iter().enumerate().map(seat).collect(), shared }
+    }
+
+    /// What is joined for it, where some of that was given up.
+    pub(super) fn joins_less(&self) -> Option<Joining> {
+        let [tcp, udp] = self.shared.joins();
+        let given_up = |joins| matches!(joins, Joins::GivenUp { .. });
+        (given_up(tcp) || given_up(udp)).then_some(Joining { tcp: tcp == Joins::On, udp: udp == Joins::On })
     }
 
     /// Where a frame is written: the kernel gives the packets of a flow's other direction to the queue its last packet was
     /// written to, so each flow is written to one, and they to all.
-    pub(super) fn writer(&self, frame: &[IoSlice<'_>]) -> Option<&TunQueue> {
+    pub(super) fn writer(&self, frame: &[IoSlice<'_>]) -> Option<&Queue> {
         let index = match self.seats.len() {
             0 | 1 => 0,
             queues => flow(frame) as usize % queues,
         };
-        self.seats.get(index).map(|seat| &seat.queue.tun)
+        self.seats.get(index).map(|seat| &*seat.queue)
     }
 }
 

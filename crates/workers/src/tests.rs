@@ -19,7 +19,7 @@ use tunnel::{
     DfPolicy, InboundRow, MssPolicy, OutboundRow, OuterPath, Report, Selectors, Table, TunnelId, TunnelRow,
 };
 
-use super::{Uplink, Upward, Workers};
+use super::{Joins, Uplink, Upward, Workers};
 
 const TUNNEL: TunnelId = TunnelId(3);
 const LEFT: Ends = Ends { outer: [192, 0, 2, 1], inner: [10, 0, 0, 1], spi: 0x1000 };
@@ -290,6 +290,30 @@ fn a_queue_that_changes_its_reader_loses_and_reorders_nothing() {
     transfer(&left, &right, 1 << 20);
     left.stop();
     right.stop();
+}
+
+#[test]
+fn joined_packets_that_the_kernel_refuses_arrive_one_by_one_and_joining_stops() {
+    for workers in [1, 3] {
+        let (left, right) = pair(true, workers);
+        let joins = || right.workers.devices().joins(TUNNEL).unwrap();
+        transfer(&left, &right, 1 << 20);
+        assert_eq!(joins(), [Joins::On; 2]);
+        right.workers.devices().refuse_joined(TUNNEL);
+        transfer(&left, &right, 4 << 20);
+        let [Joins::GivenUp { refused }, Joins::On] = joins() else { panic!("{:?}", joins()) };
+        assert!(refused > 0);
+        assert_eq!(right.workers.drops(), [], "nothing was lost");
+        // Whatever was under way when it was given up is through.
+        transfer(&left, &right, 4 << 20);
+        let before = joins();
+        transfer(&left, &right, 16 << 20);
+        assert_eq!(joins(), before, "nothing is joined any more");
+        // The other side's device takes them as ever.
+        assert_eq!(left.workers.devices().joins(TUNNEL), Some([Joins::On; 2]));
+        left.stop();
+        right.stop();
+    }
 }
 
 #[test]

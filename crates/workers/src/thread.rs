@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
 use kernel::clock;
 use kernel::epoll::{Bell, Epoll, Interest, Ready};
-use kernel::tun::Offloads;
 use tokio::sync::mpsc::Sender;
-use tunnel::offload::coalesce::Joining;
 use tunnel::publish::Reader;
 use tunnel::{Tick, TunnelId};
 
@@ -23,7 +22,7 @@ use super::counters::Counters;
 use super::inward::Inward;
 use super::outward::{Outward, Read};
 use super::port::{Ports, Up};
-use super::queue::{Device, Queue, home};
+use super::queue::{Device, Shared, home};
 use super::sockets::WorkerSockets;
 
 /// Rounds over what is ready before asking again what is, and what commands came.
@@ -39,7 +38,7 @@ const QUEUES: u64 = 1 << 63;
 /// What a worker is told.
 pub(super) enum Command {
     /// A tunnel's queues: to write to and, for one worker each, to read.
-    Attach { tunnel: TunnelId, queues: Arc<[Arc<Queue>]>, offloads: Offloads },
+    Attach { tunnel: TunnelId, shared: Arc<Shared> },
     /// Let it go.
     Detach { tunnel: TunnelId },
     /// Copy its packets.
@@ -58,6 +57,8 @@ pub(super) enum Command {
 pub(super) struct Crew {
     pub(super) bells: Vec<Bell>,
     pub(super) loads: Vec<Load>,
+    /// Super-packets that any device's kernel refused.
+    pub(super) refused: Arc<AtomicU64>,
 }
 
 /// Every tunnel's device.
@@ -86,6 +87,10 @@ pub(super) struct Worker {
     up: Up,
     live: Vec<Source>,
     balance: Balance,
+    /// Room for what the queues read here brought in a window.
+    readings: Vec<Reading<(TunnelId, usize)>>,
+    /// How many super-packets were refused when this worker last looked at what.
+    refused: u64,
 }
 
 impl Worker {
@@ -124,6 +129,8 @@ impl Worker {
             up: Up::new(up, counters),
             live: Vec::with_capacity(READY),
             balance: Balance::default(),
+            readings: Vec::new(),
+            refused: 0,
         })
     }
 
@@ -153,6 +160,7 @@ impl Worker {
 
     /// Serves what is ready, each in its turn; `false` when told to stop.
     fn turn(&mut self, ready: &[Ready]) -> bool {
+        self.heed_refusals();
         let mut live = std::mem::take(&mut self.live);
         live.clear();
         for one in ready {
@@ -193,15 +201,15 @@ impl Worker {
             return;
         }
         let (number, workers) = (self.number, self.crew.loads.len());
-        let mut readings = Vec::new();
+        self.readings.clear();
         for (tunnel, device) in &mut self.devices {
             for (index, seat) in device.seats.iter_mut().enumerate().filter(|(_, seat)| seat.waited) {
                 let (octets, home) = (seat.brought(), home(*tunnel, index, workers));
-                readings.push(Reading { queue: (*tunnel, index), octets, home });
+                self.readings.push(Reading { queue: (*tunnel, index), octets, home });
             }
         }
         let used = clock::thread_time();
-        let moved = self.balance.close(number, &self.crew.loads, now, used, &readings);
+        let moved = self.balance.close(number, &self.crew.loads, now, used, &self.readings);
         if let Some(((tunnel, index), to)) = moved {
             self.give(tunnel, index, to);
         }
@@ -290,9 +298,7 @@ impl Worker {
         self.reader.current();
         while let Ok(command) = self.inbox.try_recv() {
             match command {
-                Command::Attach { tunnel, queues, offloads } => {
-                    self.attach(tunnel, Device::new(&queues, offloads));
-                }
+                Command::Attach { tunnel, shared } => self.attach(tunnel, Device::new(shared)),
                 Command::Detach { tunnel } => self.detach(tunnel),
                 Command::Capture { tunnel, sink } => self.captures.add(tunnel, sink),
                 Command::Stop => return false,
@@ -309,7 +315,7 @@ impl Worker {
     fn attach(&mut self, tunnel: TunnelId, device: Device) {
         self.detach(tunnel);
         self.devices.insert(tunnel, device);
-        self.follow_offloads();
+        self.inward.follow(&self.devices);
     }
 
     fn detach(&mut self, tunnel: TunnelId) {
@@ -318,15 +324,16 @@ impl Worker {
             // A device that is gone may have left the set by itself.
             let _ = self.epoll.remove(&seat.queue.tun);
         }
-        self.follow_offloads();
+        self.inward.follow(&self.devices);
     }
 
-    /// Joins what every device takes.
-    fn follow_offloads(&mut self) {
-        self.inward.set_joining(Joining {
-            tcp: self.devices.values().all(|device| device.offloads.tcp),
-            udp: self.devices.values().all(|device| device.offloads.udp),
-        });
+    /// What a device's kernel refused, here or under another worker, is not joined for it again.
+    fn heed_refusals(&mut self) {
+        let refused = self.crew.refused.load(Ordering::Acquire);
+        if refused != self.refused {
+            self.refused = refused;
+            self.inward.follow(&self.devices);
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! | file | subject |
 //! | --- | --- |
 //! | [`mod@self`] | the handle, commands and outcomes |
+//! | `queue` | commands that wait |
 //! | `thread` | the loop |
 //! | `device` | interfaces: opened, swept, closed |
 //! | `routes` | batches of changes and what came of each |
@@ -14,6 +15,7 @@
 //! | `watch` | which announcements are news |
 
 mod device;
+mod queue;
 mod read;
 mod routes;
 mod rules;
@@ -23,19 +25,20 @@ mod watch;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use control::Request;
 use control::view::Offload;
-use gateway::{Applied, Change, Device, Effect, Input, KernelView, Rules, Sources};
+use gateway::{Applied, Change, Device, Effect, Input, KernelView, RequestId, Rules, Sources};
 use kernel::epoll::Bell;
-use kernel::netlink::Netlink;
+use kernel::netlink::{Netlink, SendDrops};
 use tunnel::TunnelId;
 use workers::Devices;
 
+use queue::Queue;
 use thread::Thread;
 
 /// Outcomes that may wait for the control thread before the host thread waits for it.
@@ -54,7 +57,12 @@ pub(crate) enum Command {
     Sources(Sources),
     /// Read everything.
     Read,
+    /// Read what the devices dropped, for this request.
+    Drops(RequestId),
 }
+
+/// What devices dropped, by their index.
+pub(crate) type Drops = BTreeMap<u32, SendDrops>;
 
 /// What came of it.
 #[derive(Debug)]
@@ -72,6 +80,13 @@ pub(crate) enum Done {
     Kernel(KernelView),
     /// The rules are as asked, or why not.
     Rules(Result<(), String>),
+    /// What each device dropped, by its index; nothing where the kernel did not say.
+    Drops {
+        /// Who asked.
+        request: RequestId,
+        /// The packets.
+        drops: Drops,
+    },
     /// The thread is dead; the daemon must not go on without it.
     Died(String),
 }
@@ -109,6 +124,8 @@ impl Done {
             Self::Routes(applied) => Ok(Input::RoutesApplied(applied)),
             Self::Kernel(view) => Ok(Input::Kernel(view)),
             Self::Rules(outcome) => Ok(Input::RulesApplied(outcome)),
+            // What was read is among the page's facts.
+            Self::Drops { request, .. } => Ok(Input::Request(request, Request::Interfaces)),
             Self::Died(why) => Err(why),
         }
     }
@@ -116,7 +133,7 @@ impl Done {
 
 /// The handle.
 pub(crate) struct Host {
-    commands: Option<mpsc::Sender<Command>>,
+    commands: Arc<Queue>,
     bell: Arc<Bell>,
     thread: Option<JoinHandle<()>>,
 }
@@ -129,30 +146,42 @@ impl Host {
         devices: Devices,
     ) -> io::Result<(Self, tokio::sync::mpsc::Receiver<Done>)> {
         let (outcomes, receiver) = tokio::sync::mpsc::channel(OUTCOMES);
-        let (commands, inbox) = mpsc::channel();
+        let commands = Arc::<Queue>::default();
         let bell = Arc::new(Bell::new()?);
-        let thread = Thread::new(Netlink::open()?, devices, inbox, Arc::clone(&bell), outcomes)?;
+        let thread =
+            Thread::new(Netlink::open()?, devices, Arc::clone(&commands), Arc::clone(&bell), outcomes)?;
         let thread = thread.spawn(kept)?;
-        Ok((Self { commands: Some(commands), bell, thread: Some(thread) }, receiver))
+        Ok((Self { commands, bell, thread: Some(thread) }, receiver))
     }
 
-    /// Starts a command; never waits. (What the gateway has under way bounds how many can wait.)
-    pub(crate) fn command(&self, command: Command) {
+    /// Starts a command; never waits.
+    ///
+    /// # Errors
+    /// In words: so many wait that this one is lost. The daemon must not go on as if the host were as it asked.
+    pub(crate) fn command(&self, command: Command) -> Result<(), String> {
         // A dead thread has told so itself.
-        if let Some(commands) = &self.commands
-            && commands.send(command).is_ok()
-        {
-            self.bell.ring();
-        }
+        let room = self.commands.push(command);
+        self.bell.ring();
+        if room { Ok(()) } else { Err(format!("the host's thread is {} commands behind", queue::MOST)) }
     }
 
     /// Lets the thread finish what it was given, and waits. The receiver must be drained or gone.
     pub(crate) fn stop(mut self) {
-        self.commands = None;
-        self.bell.ring();
+        self.end();
         if let Some(thread) = self.thread.take() {
             // A panic was already told.
             let _ = thread.join();
         }
+    }
+
+    fn end(&self) {
+        self.commands.end();
+        self.bell.ring();
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -257,7 +257,7 @@ fn host_thread() -> (super::Host, tokio::sync::mpsc::Receiver<super::Done>, work
 fn a_rule_of_ours_that_somebody_removed_is_put_back_unasked() {
     inside(|netlink, _| {
         let (host, mut done, workers) = host_thread();
-        host.command(super::Command::Rules(Rules::Install { table: 1000, mark: 0xc0de }));
+        host.command(super::Command::Rules(Rules::Install { table: 1000, mark: 0xc0de })).unwrap();
         while !matches!(done.blocking_recv().unwrap(), super::Done::Rules(Ok(()))) {}
         let ours = |netlink: &mut Netlink| -> Vec<_> {
             netlink.rules().unwrap().into_iter().filter(|rule| rule.protocol == PROTOCOL).collect()
@@ -282,7 +282,7 @@ fn a_rule_of_ours_that_somebody_removed_is_put_back_unasked() {
             }
         }
         assert_eq!(ours(netlink).len(), before.len());
-        host.command(super::Command::Rules(Rules::Remove { table: 1000 }));
+        host.command(super::Command::Rules(Rules::Remove { table: 1000 })).unwrap();
         while !matches!(done.blocking_recv().unwrap(), super::Done::Rules(Ok(()))) {}
         assert_eq!(ours(netlink), []);
         drop(done);
@@ -298,7 +298,7 @@ fn a_device_that_someone_deletes_is_let_go_and_news_for_the_gateway() {
         let (host, mut done, workers) = host_thread();
         let open =
             gateway::Device::Open { name: "vti0".to_owned(), addresses: Vec::new(), mtu: 1400, queues: 1 };
-        host.command(super::Command::Device(tunnel::TunnelId(1), open));
+        host.command(super::Command::Device(tunnel::TunnelId(1), open)).unwrap();
         let index = loop {
             if let super::Done::Device { outcome, .. } = done.blocking_recv().unwrap() {
                 break outcome.unwrap().index;
@@ -335,12 +335,12 @@ fn devices_that_go_together_are_gone_before_what_was_asked_after_them() {
                 break outcome.unwrap().index;
             }
         };
-        (0..5).for_each(|number| host.command(open(number)));
+        (0..5).for_each(|number| host.command(open(number)).unwrap());
         let first: Vec<u32> = (0..5).map(|_| opened(&mut done)).collect();
         (1..5).for_each(|number| {
-            host.command(super::Command::Device(tunnel(number), gateway::Device::Close));
+            host.command(super::Command::Device(tunnel(number), gateway::Device::Close)).unwrap();
         });
-        host.command(open(3));
+        host.command(open(3)).unwrap();
         let again = opened(&mut done);
         assert!(!first.contains(&again));
         let left: Vec<u32> = tun::ours(netlink).unwrap().iter().map(|link| link.index).collect();

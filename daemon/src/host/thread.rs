@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,9 @@ use kernel::netlink::{Interest as Groups, Monitor, Netlink};
 use tokio::sync::mpsc::Sender;
 use workers::Devices;
 
+use super::queue::{Next, Queue};
 use super::watch::{self, Watch};
-use super::{Command, Done, device, read, routes, rules};
+use super::{Command, Done, Drops, device, read, routes, rules};
 
 const BELL: u64 = 0;
 const MONITOR: u64 = 1;
@@ -32,7 +32,7 @@ pub(super) struct Thread {
     monitor: Monitor,
     epoll: Epoll,
     bell: Arc<Bell>,
-    inbox: Receiver<Command>,
+    inbox: Arc<Queue>,
     outcomes: Sender<Done>,
     workers: Devices,
     devices: device::OpenDevices,
@@ -49,7 +49,7 @@ impl Thread {
     pub(super) fn new(
         netlink: Netlink,
         workers: Devices,
-        inbox: Receiver<Command>,
+        inbox: Arc<Queue>,
         bell: Arc<Bell>,
         outcomes: Sender<Done>,
     ) -> io::Result<Self> {
@@ -113,20 +113,20 @@ impl Thread {
         self.bell.hush();
         let (mut asked, mut closing) = (false, Vec::new());
         loop {
-            let command = self.inbox.try_recv();
+            let next = self.inbox.next();
             // Those that are to go one after another go together: the kernel takes its time for each removal.
-            if let Ok(Command::Device(tunnel, Device::Close)) = command {
+            if let Next::Do(Command::Device(tunnel, Device::Close)) = next {
                 closing.push(tunnel);
                 continue;
             }
             let closing = std::mem::take(&mut closing);
             device::close(&mut self.netlink, &self.workers, &mut self.devices, &closing);
-            match command {
+            match next {
                 // Several questions at once have one answer, behind everything that was to be done before.
-                Ok(Command::Read) => asked = true,
-                Ok(command) => self.carry_out(command, now)?,
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => return Ok(false),
+                Next::Do(Command::Read) => asked = true,
+                Next::Do(command) => self.carry_out(command, now)?,
+                Next::Nothing => break,
+                Next::Ended => return Ok(false),
             }
         }
         if asked {
@@ -168,6 +168,13 @@ impl Thread {
                 }
             }
             Command::Read => self.read(),
+            Command::Drops(request) => {
+                let drops = self.netlink.tun_drops().unwrap_or_else(|error| {
+                    tracing::warn!(%error, "what the interfaces dropped could not be read");
+                    Drops::new()
+                });
+                self.tell(Done::Drops { request, drops });
+            }
         }
         Ok(())
     }

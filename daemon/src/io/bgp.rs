@@ -11,7 +11,7 @@ use kernel::tcp::{self, Md5Key, TcpOptions};
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Duration;
 
@@ -25,6 +25,9 @@ use pump::pump;
 
 /// Events that may wait for the loop; a task whose event finds no room waits, and TCP slows the peer down.
 const EVENTS: usize = 256;
+/// Commands that may wait for a connection's task: a write, since the speaker has one under way at a time, and at its end
+/// the last message and the close.
+const COMMANDS: usize = 3;
 /// Between two tries to bind a listener.
 const BIND_AGAIN: Duration = Duration::from_secs(2);
 
@@ -40,14 +43,12 @@ pub(crate) enum Event {
 
 enum Command {
     Write(Vec<u8>),
-    Mark(Option<u32>),
     Close { drain: bool },
 }
 
 /// The way to a connection's task.
 struct Task {
-    commands: mpsc::UnboundedSender<Command>,
-    in_tunnel: bool,
+    commands: mpsc::Sender<Command>,
     /// To measure; empty until it is connected. The task alone keeps it open.
     socket: Socket,
 }
@@ -90,13 +91,21 @@ pub(crate) struct Connections {
     commands: HashMap<ConnId, Task>,
     listeners: HashMap<Listener, Listening>,
     events: mpsc::Sender<Event>,
-    mark: Option<u32>,
+    /// Of what travels outside the tunnels.
+    mark: watch::Sender<Option<u32>>,
+    /// Commands that found no room.
+    overflows: u64,
 }
+
+/// What tells a connection's task of another mark; `None` inside a tunnel.
+type Marks = Option<watch::Receiver<Option<u32>>>;
 
 impl Connections {
     pub(crate) fn new(mark: Option<u32>) -> (Self, mpsc::Receiver<Event>) {
         let (events, receiver) = mpsc::channel(EVENTS);
-        (Self { commands: HashMap::new(), listeners: HashMap::new(), events, mark }, receiver)
+        let (commands, listeners) = (HashMap::new(), HashMap::new());
+        let mark = watch::Sender::new(mark);
+        (Self { commands, listeners, events, mark, overflows: 0 }, receiver)
     }
 
     pub(crate) fn perform(&mut self, op: StreamOp) {
@@ -119,10 +128,7 @@ impl Connections {
 
     /// What travels outside the tunnels is marked so from now on, open connections and listeners too.
     pub(crate) fn set_mark(&mut self, mark: Option<u32>) {
-        self.mark = mark;
-        for task in self.commands.values().filter(|task| !task.in_tunnel) {
-            let _ = task.commands.send(Command::Mark(mark));
-        }
+        self.mark.send_replace(mark);
         for (listener, listening) in self.listeners.iter().filter(|(listener, _)| listener.device.is_none()) {
             let mut place = lock(&listening.place);
             place.mark = mark;
@@ -150,21 +156,25 @@ impl Connections {
 
     /// Only what travels outside the tunnels looks its way up without them.
     fn mark_for(&self, in_tunnel: bool) -> Option<u32> {
-        self.mark.filter(|_| !in_tunnel)
+        (*self.mark.borrow()).filter(|_| !in_tunnel)
+    }
+
+    fn marks_for(&self, in_tunnel: bool) -> Marks {
+        (!in_tunnel).then(|| self.mark.subscribe())
     }
 
     /// A connection a listener accepted has its number now.
     pub(crate) fn adopt(&mut self, conn: ConnId, tunnel: Option<TunnelId>, stream: std::net::TcpStream) {
-        let (commands, receiver) = mpsc::unbounded_channel();
-        let events = self.events.clone();
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (events, marks) = (self.events.clone(), self.marks_for(tunnel.is_some()));
         // Its listener's mark of a moment ago may be another.
-        let marked = if tunnel.is_none() { mark_socket(&stream, self.mark) } else { Ok(()) };
+        let marked = if tunnel.is_none() { mark_socket(&stream, self.mark_for(false)) } else { Ok(()) };
         match marked.and_then(|()| TcpStream::from_std(stream)) {
             Ok(stream) => {
                 let stream = Arc::new(stream);
                 let socket = Arc::new(OnceLock::from(Arc::downgrade(&stream)));
-                self.commands.insert(conn, Task { commands, in_tunnel: tunnel.is_some(), socket });
-                tokio::spawn(pump(conn, stream, receiver, events));
+                self.commands.insert(conn, Task { commands, socket });
+                tokio::spawn(pump(conn, stream, receiver, marks, events));
             }
             Err(_) => {
                 tokio::spawn(async move { events.send(Event::Closed { conn }).await });
@@ -172,10 +182,19 @@ impl Connections {
         }
     }
 
-    // The speaker has one bounded write under way for each connection, so this channel never grows.
+    /// Nothing that was to be written may be missing from a connection: one whose task is too far behind ends, as if the peer
+    /// had closed it.
     fn command(&mut self, conn: ConnId, command: Command) {
-        if let Some(task) = self.commands.get(&conn) {
-            let _ = task.commands.send(command);
+        let Some(task) = self.commands.get(&conn) else { return };
+        if let Err(mpsc::error::TrySendError::Full(_)) = task.commands.try_send(command) {
+            self.overflows += 1;
+            tracing::error!(
+                count = self.overflows,
+                "a BGP connection ends: more was to be written than may wait"
+            );
+            self.commands.remove(&conn);
+            let events = self.events.clone();
+            tokio::spawn(async move { events.send(Event::Closed { conn }).await });
         }
     }
 
@@ -216,10 +235,11 @@ impl Connections {
     }
 
     fn connect(&mut self, conn: ConnId, target: &Target) {
-        let (commands, receiver) = mpsc::unbounded_channel();
+        let (commands, receiver) = mpsc::channel(COMMANDS);
         let socket = Socket::default();
-        let task = Task { commands, in_tunnel: target.device.is_some(), socket: Arc::clone(&socket) };
-        self.commands.insert(conn, task);
+        self.commands.insert(conn, Task { commands, socket: Arc::clone(&socket) });
+        // Before the mark is read, so that a change while it connects is not missed.
+        let marks = self.marks_for(target.device.is_some());
         let options = TcpOptions {
             device: target.device.clone(),
             source: target.source,
@@ -238,7 +258,7 @@ impl Connections {
                     // Set here alone, so it is empty.
                     let _ = socket.set(Arc::downgrade(&stream));
                     if events.send(Event::Connected { conn, local, remote }).await.is_ok() {
-                        pump(conn, stream, receiver, events).await;
+                        pump(conn, stream, receiver, marks, events).await;
                     }
                 }
                 Err(error) => {

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gateway::PROTOCOL;
-use kernel::netlink::{Netlink, RouteFilter, Target};
+use kernel::netlink::{LinkChange, Netlink, RouteFilter, Target};
 use kernel::tun;
 use rustix::process::{Signal, getpid, kill_process};
 use workers::Devices;
@@ -125,6 +125,39 @@ fn a_daemon_that_dies_or_restarts_leaves_what_fails_closed_and_one_that_stops_le
         assert_eq!(left(netlink, ROUTE), (Vec::new(), None));
         let ours = RouteFilter { protocol: Some(PROTOCOL), ..RouteFilter::default() };
         assert!(netlink.routes(ours).unwrap().is_empty());
+    });
+}
+
+#[test]
+fn the_page_of_interfaces_says_what_a_device_dropped_and_what_is_joined_for_it() {
+    inside(|_, folder| {
+        write_file(folder, 20);
+        let socket = folder.join("control.sock");
+        run_to_end(folder, move |_| {
+            let page = || match ask(&socket, control::Request::Interfaces) {
+                Some(control::Answer::Interfaces(mut page)) => page.interfaces.swap_remove(0),
+                other => panic!("{other:?}"),
+            };
+            let before = page();
+            let joined = ["join-tcp", "join-udp"];
+            assert!(
+                joined.iter().all(|name| before.offloads.iter().any(|one| one.name == *name)),
+                "{before:?}"
+            );
+            assert_eq!(before.counts, []);
+            // Room for one packet, in whatever the kernel counts it.
+            let mut netlink = Netlink::open().unwrap();
+            let change = LinkChange { queue_len: Some(1), ..LinkChange::default() };
+            netlink.set_link(before.index, &change).unwrap();
+            netlink.set_root_qdisc(before.index, "pfifo").unwrap();
+            let udp = std::net::UdpSocket::bind("192.0.2.1:0").unwrap();
+            until("a burst finds the device full", || {
+                (0..200).for_each(|_| drop(udp.send_to(&[7; 100], "10.9.0.1:9")));
+                page().counts.iter().any(|count| ["tx-dropped", "qdisc-dropped"].contains(&&count.name[..]))
+            });
+            kill_process(getpid(), Signal::TERM).unwrap();
+        })
+        .unwrap();
     });
 }
 

@@ -17,7 +17,7 @@ pub(crate) fn interfaces(view: &Interfaces) -> String {
 fn one_interface(interface: &Interface) -> String {
     let mss = interface.mss.map_or_else(|| "off".to_owned(), |mss| mss.to_string());
     format!(
-        "{} ({}, index {}): mtu {} ({}), mss {mss}, addresses {}\n  out {} packets, {}\n  in  {} packets, {}\n  offloads: {}\n{}\n",
+        "{} ({}, index {}): mtu {} ({}), mss {mss}, addresses {}\n  out {} packets, {}\n  in  {} packets, {}\n  offloads: {}\n{}{}\n",
         interface.name,
         interface.tunnel,
         interface.index,
@@ -30,6 +30,7 @@ fn one_interface(interface: &Interface) -> String {
         octets(interface.bytes_in),
         offloads(&interface.offloads),
         counts("  refused by its SAs", &interface.drops),
+        counts("  at the device", &interface.counts),
     )
 }
 
@@ -76,6 +77,8 @@ pub(crate) fn routes(view: &Routes) -> String {
 
 #[cfg(test)]
 mod tests {
+    use control::view::Socket;
+
     use super::*;
 
     #[test]
@@ -85,5 +88,36 @@ mod tests {
             Offload { name: "uso4".into(), on: false, why: Some("kernel before 6.2".into()) },
         ];
         assert_eq!(offloads(&list), "tso4 on, uso4 off (kernel before 6.2)");
+    }
+
+    #[test]
+    fn what_was_dropped_stands_where_it_was() {
+        let count = |name: &str, count| vec![NamedCount { name: name.into(), count }];
+        let interface = Interface {
+            name: "vti0".into(),
+            counts: count("tx-dropped", 3),
+            drops: count("replayed", 2),
+            ..Interface::default()
+        };
+        let socket = Socket {
+            name: "udp 0.0.0.0:4500".into(),
+            counts: count("receive-dropped", 4),
+            ..Socket::default()
+        };
+        let view =
+            Interfaces { interfaces: vec![interface], sockets: vec![socket], drops: count("no-sa", 5) };
+        let page = interfaces(&view);
+        let lines: Vec<&str> =
+            page.lines().filter(|line| line.contains(": ") && !line.contains("off")).collect();
+        assert_eq!(
+            lines,
+            [
+                "  refused by its SAs: 2 replayed",
+                "  at the device: 3 tx-dropped",
+                "socket udp 0.0.0.0:4500: none",
+                "  packets: 4 receive-dropped",
+                "dropped by the datapath: 5 no-sa",
+            ]
+        );
     }
 }

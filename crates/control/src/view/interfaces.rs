@@ -42,6 +42,11 @@ pub struct Interface {
     pub offloads: Vec<Offload>,
     /// Packets its SAs refused, by reason, those of past SAs too.
     pub drops: Vec<NamedCount>,
+    /// What the host's kernel did not take or not keep at the device: packets to the peer that it dropped before they were
+    /// read (`tx-dropped` by the device, `qdisc-dropped` by its queue discipline, since the device was made), and joined
+    /// packets from the peer that it refused and that were written one by one (`refused-joined`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub counts: Vec<NamedCount>,
 }
 
 /// One offload.
@@ -62,7 +67,9 @@ pub struct Socket {
     pub name: String,
     /// Offloads and why one is off.
     pub offloads: Vec<Offload>,
-    /// Packets sent past the kernel's stack by this device and beside it, by reason, and those lost in receiving from it.
+    /// Packets that came and were dropped before they were received, nearly always because the buffer was full
+    /// (`receive-dropped`). Of `xdp`: those sent past the kernel's stack by this device and beside it, by reason, and those
+    /// lost in receiving from it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<NamedCount>,
 }

@@ -8,6 +8,7 @@ use ike::{ChildState, ChildStatus, IkeStatus, Resources, Role};
 
 use super::ago;
 use super::status::ike_state_name;
+use crate::facts::DeviceFacts;
 use crate::fib::{Hop, PROTOCOL};
 use crate::gateway::{Gateway, limits};
 use crate::tunnels::Tunnel;
@@ -62,6 +63,8 @@ impl Gateway {
     fn interface(&self, tunnel: &Tunnel) -> Interface {
         let carried = tunnel.children.carried();
         let mtu = u16::try_from(tunnel.mtu).unwrap_or(u16::MAX);
+        let DeviceFacts { offloads, counts } =
+            self.facts.interfaces.get(&tunnel.id).cloned().unwrap_or_default();
         Interface {
             tunnel: tunnel.plan.name.to_string(),
             name: tunnel.plan.interface.name.clone(),
@@ -74,7 +77,8 @@ impl Gateway {
             bytes_out: carried.bytes_out,
             packets_in: carried.packets_in,
             bytes_in: carried.bytes_in,
-            offloads: self.facts.interfaces.get(&tunnel.id).cloned().unwrap_or_default(),
+            offloads,
+            counts,
             drops: carried
                 .refused
                 .iter()

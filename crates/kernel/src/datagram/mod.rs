@@ -4,18 +4,21 @@
 mod piece;
 mod receive;
 mod report;
+mod segmentation;
 mod send;
 
 use std::net::{IpAddr, SocketAddr};
 
 pub use receive::{Message, RecvRing, SLOT};
 pub use report::{PathError, PathErrorKind};
+pub use segmentation::Segmentation;
 pub use send::{RunFailure, SendArena, SendFailure, SendReport};
 
 /// Messages one receive gives, and one send takes, at most.
 pub const MESSAGES: usize = crate::sys::message::BATCH;
 
 pub(crate) use receive::Head;
+pub(crate) use segmentation::Segmenting;
 pub(crate) use send::{Sending, send_runs};
 
 /// The local side a datagram leaves from: it decides the source address and, when `ifindex` is not 0,

@@ -8,6 +8,7 @@
 //! replacing looks first whose the route is.
 
 mod address;
+mod drops;
 mod error;
 mod frame;
 mod groups;
@@ -24,6 +25,7 @@ mod stir;
 use std::io;
 
 pub use address::Address;
+pub use drops::SendDrops;
 pub use error::NetlinkError;
 pub use link::{Link, LinkChange};
 pub use monitor::{Event, Interest, Monitor};

@@ -28,6 +28,17 @@ pub(crate) fn get_int(fd: BorrowedFd<'_>, level: i32, name: i32) -> io::Result<i
     Ok(libc::c_int::from_ne_bytes(value))
 }
 
+/// What a socket dropped of what came to it: the last number of `SO_MEMINFO` (Linux 4.12).
+pub(crate) fn receive_drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    /// `SK_MEMINFO_DROPS` of linux/sock_diag.h.
+    const DROPS: usize = 8;
+    const NUMBER: usize = size_of::<u32>();
+    let mut numbers = [0; (DROPS + 1) * NUMBER];
+    let written = get_bytes(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, &mut numbers)?;
+    let drops = numbers.get(..written).and_then(|all| all.get(DROPS * NUMBER..)?.first_chunk());
+    drops.map(|drops| u32::from_ne_bytes(*drops)).ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
 /// `setsockopt` with a program of classic BPF, which the kernel checks and copies.
 pub(crate) fn set_program(
     fd: BorrowedFd<'_>,

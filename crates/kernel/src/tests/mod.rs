@@ -1,5 +1,6 @@
 //! Tests against the running kernel, as root, each in network namespaces of its own.
 
+mod drops;
 mod esp;
 mod monitor;
 mod namespace;

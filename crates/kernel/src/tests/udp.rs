@@ -1,11 +1,12 @@
 //! UDP: runs, joins, packet info, errors.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 
 use inet::Prefix;
 
 use super::{A4, A4_SECOND, A6, B4, B6, Pair, readable};
-use crate::datagram::{PathErrorKind, RecvRing, Run, SendArena, SendFailure, Source};
+use crate::datagram::{PathErrorKind, RecvRing, Run, Segmentation, SendArena, SendFailure, Source};
 use crate::netlink::{LinkChange, Route, RouteChange, Target};
 use crate::netns::Namespace;
 use crate::udp::{UdpOptions, UdpSocket, path_mtu, source_for};
@@ -48,7 +49,7 @@ fn a_run_is_sent_whole_and_arrives_joined_in_both_families() {
     let pair = Pair::new();
     for (any, to) in [(ANY4, SocketAddr::new(B4.into(), 4500)), (ANY6, SocketAddr::new(B6.into(), 4500))] {
         let (from, at) = (bind(&pair.a, &UdpOptions::new(any)), bind(&pair.b, &UdpOptions::new(any)));
-        assert!(from.uses_gso() && at.uses_gro());
+        assert!(from.segmentation() == Segmentation::On && at.uses_gro());
         let bytes = payload(100, 1400, 300);
         let run = Run { segment: Some(1400), ..Run::single(to, &bytes) };
         let mut arena = SendArena::new();
@@ -83,6 +84,23 @@ fn sockets_that_share_a_port_are_dealt_what_their_rest_says() {
         readable(&at[0]);
         assert_eq!(at[0].recv_batch(&mut RecvRing::coalescing()).unwrap(), 1);
     }
+}
+
+#[test]
+fn where_the_kernel_refuses_every_segmented_send_nothing_is_lost_and_it_is_refused_once() {
+    let pair = Pair::new();
+    let (from, at) = (bind(&pair.a, &UdpOptions::new(ANY4)), bind(&pair.b, &UdpOptions::new(ANY4)));
+    // The kernel cuts nothing for a socket that sends without checksums: EINVAL, of whatever size.
+    crate::sys::option::set_int(from.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+    let bytes = payload(30, 1000, 1);
+    let run = Run { segment: Some(1000), ..Run::single(SocketAddr::new(B4.into(), 4500), &bytes) };
+    let mut arena = SendArena::new();
+    let report = from.send_runs(&[run, run], &mut arena);
+    assert_eq!((report.datagrams, arena.failures()), (60, &[][..]), "{report:?}");
+    assert_eq!((report.given_up, from.segmentation()), (Some(Segmentation::Refused), Segmentation::Refused));
+    assert!(gather(&at, 2 * bytes.len()).0 == [&bytes[..], &bytes].concat());
+    let report = from.send_runs(&[run], &mut arena);
+    assert_eq!((report.datagrams, report.calls, report.given_up), (30, 1, None), "not tried again");
 }
 
 #[test]
@@ -165,7 +183,7 @@ fn one_bad_run_does_not_stop_the_others() {
     let expected =
         [(1, SendFailure::TooBig { mtu: Some(1500) }), (2, SendFailure::Unreachable(libc::ENETUNREACH))];
     assert_eq!(failures, expected);
-    assert!(from.uses_gso(), "a datagram too big is no reason to give GSO up");
+    assert_eq!(from.segmentation(), Segmentation::On, "a datagram too big is no reason to give GSO up");
     assert_eq!(gather(&at, 600).0.len(), 600);
 }
 

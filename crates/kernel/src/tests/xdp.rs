@@ -13,7 +13,7 @@ use crate::epoll::{Epoll, Interest};
 use crate::netlink::Netlink;
 use crate::netns::Namespace;
 use crate::raw::{EspOptions, EspSocket, Family};
-use crate::xdp::{XdpCounts, XdpDevice, XdpError, XdpReceiver, XdpScout, XdpSender};
+use crate::xdp::{XdpCounts, XdpDevice, XdpError, XdpFrames, XdpReceiver, XdpScout, XdpSender};
 
 /// One end with everything a worker has.
 struct End {
@@ -348,7 +348,10 @@ fn a_driver_without_xdp_has_the_program_behind_it_and_nothing_goes_by_the_progra
     let device =
         namespace.run(|| XdpDevice::attach(&mut Netlink::open().unwrap(), "bridge").unwrap()).unwrap();
     assert!(!device.native() && !device.can_inject());
-    assert!(namespace.run(|| device.open(0).is_ok()).unwrap());
+    let (_, transmitter) = namespace.run(|| device.open(0).unwrap()).unwrap();
+    let mut sender = namespace.run(|| XdpSender::new(None).unwrap().0).unwrap();
+    sender.add(device, transmitter);
+    assert_eq!(sender.frames(0).collect::<Vec<_>>(), [XdpFrames::Absent]);
 }
 
 #[test]

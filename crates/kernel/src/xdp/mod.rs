@@ -34,7 +34,7 @@ use std::io;
 pub use device::{MAX_QUEUES, XdpDevice, XdpWatch};
 pub use ears::MAX_PEERS;
 pub use scout::XdpScout;
-pub use send::{Rest, XdpCounts, XdpSender};
+pub use send::{Rest, XdpCounts, XdpFrames, XdpSender};
 pub use socket::{XdpLosses, XdpMeter, XdpReceiver, XdpTransmitter};
 
 use crate::netlink::NetlinkError;

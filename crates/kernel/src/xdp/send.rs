@@ -37,6 +37,21 @@ pub struct XdpCounts {
     pub lost: u64,
 }
 
+/// Whether large batches go by frames that a device's program makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpFrames {
+    /// They do.
+    On,
+    /// Nothing had its way by the device yet, and so nobody asked its driver.
+    Unasked,
+    /// The kernel made none lately, for want of memory mostly; they are asked for again within a second.
+    Resting,
+    /// The device's driver does not take them, as things are.
+    NotTaken,
+    /// The kernel cannot make them (before Linux 5.18), or the program is not in the driver.
+    Absent,
+}
+
 /// One device to send by.
 struct Port {
     device: XdpDevice,
@@ -44,7 +59,21 @@ struct Port {
     injector: Option<Injector>,
     /// The injector is not used before this time.
     rests_until: u64,
+    /// Did the driver take frames, when a way by it was found last?
+    takes: Option<bool>,
     counts: XdpCounts,
+}
+
+impl Port {
+    fn frames(&self, now: u64) -> XdpFrames {
+        match (&self.injector, self.takes) {
+            (None, _) => XdpFrames::Absent,
+            (Some(_), None) => XdpFrames::Unasked,
+            (Some(_), Some(false)) => XdpFrames::NotTaken,
+            (Some(_), Some(true)) if now < self.rests_until => XdpFrames::Resting,
+            (Some(_), Some(true)) => XdpFrames::On,
+        }
+    }
 }
 
 /// Sends protocol 50 by devices with our program on them. It holds the devices: when it goes, so do the programs.
@@ -56,8 +85,7 @@ pub struct XdpSender {
     elsewhere: u64,
 }
 
-/// Runs on their way: what the raw socket has to send yet. Without memory of its own unless there is any.
-#[derive(Default)]
+/// Runs on their way: what the raw socket has to send yet. It lies in the arena's memory.
 pub struct Rest<'a> {
     report: SendReport,
     runs: Vec<Run<'a>>,
@@ -66,10 +94,12 @@ pub struct Rest<'a> {
 }
 
 impl Rest<'_> {
-    /// Sends it; the report is of all, as are the numbers of failed runs in the arena.
+    /// Sends it; the report is of all, as are the numbers of failed runs in the arena, which is the one it was gathered
+    /// with.
     pub fn send(self, raw: &EspSocket, arena: &mut SendArena) -> SendReport {
         let by_raw = raw.send_runs(&self.runs, arena);
         arena.renumber(&self.numbers);
+        arena.give_back(self.runs, self.numbers);
         SendReport {
             datagrams: self.report.datagrams + by_raw.datagrams,
             bytes: self.report.bytes + by_raw.bytes,
@@ -98,13 +128,19 @@ impl XdpSender {
     pub fn add(&mut self, mut device: XdpDevice, transmitter: XdpTransmitter) {
         let (injector, ears) = (device.take_injector(), device.take_ears());
         let counts = XdpCounts::default();
-        self.ports.push(Port { device, transmitter, injector, rests_until: 0, counts });
+        self.ports.push(Port { device, transmitter, injector, rests_until: 0, takes: None, counts });
         self.hops.set_devices(self.ports.iter().map(|port| port.device.index()).collect(), ears);
     }
 
     /// The names of the devices, in the order they were added, and what went which way on each.
     pub fn devices(&self) -> impl Iterator<Item = (&str, XdpCounts)> {
         self.ports.iter().map(|port| (port.device.name(), port.counts))
+    }
+
+    /// Whether large batches go by frames of the program, of each device in the same order. `now`: as for
+    /// [`Self::send_runs`].
+    pub fn frames(&self, now: u64) -> impl Iterator<Item = XdpFrames> {
+        self.ports.iter().map(move |port| port.frames(now))
     }
 
     /// Packets given to the raw socket on ways that led by none of the devices so far.
@@ -129,16 +165,23 @@ impl XdpSender {
         arena: &mut SendArena,
         now: u64,
     ) -> SendReport {
-        self.send_past(runs, dont_fragment, now).send(raw, arena)
+        self.send_past(runs, dont_fragment, arena, now).send(raw, arena)
     }
 
     /// Sends those runs that have a way past the stack. Who shares the sender with others gives the rest to the raw socket
     /// when it has let the sender go: that socket may be full, and its wait is nobody else's. What of one way begins to go by
     /// it in this call goes on so: no packet overtakes another of its way.
     #[must_use = "what has no way past the stack is not sent yet"]
-    pub fn send_past<'a>(&mut self, runs: &[Run<'a>], dont_fragment: bool, now: u64) -> Rest<'a> {
+    pub fn send_past<'a>(
+        &mut self,
+        runs: &[Run<'a>],
+        dont_fragment: bool,
+        arena: &mut SendArena,
+        now: u64,
+    ) -> Rest<'a> {
         self.hops.refresh(now);
-        let mut rest = Rest::default();
+        let (left, numbers) = arena.take_room();
+        let mut rest = Rest { report: SendReport::default(), runs: left, numbers };
         let many = runs.iter().map(packets).sum::<usize>() >= MANY;
         for (number, run) in runs.iter().enumerate() {
             if let Some((left, why)) = self.lay_out(run, many, dont_fragment, now, &mut rest.report) {
@@ -170,6 +213,7 @@ impl XdpSender {
             Err(why) => return Some((*run, why)),
         };
         let Some(port) = self.ports.get_mut(hop.port) else { return Some((*run, Slow::NoWay(None))) };
+        port.takes = Some(hop.injects);
         let stride = stride(run);
         let longest = stride.min(run.bytes.len()) + hop.head.ip_len();
         if longest > hop.mtu {

@@ -4,5 +4,6 @@
 pub mod checksum;
 pub mod coalesce;
 pub(crate) mod pieces;
+pub mod recut;
 pub mod split;
 pub mod virtio;

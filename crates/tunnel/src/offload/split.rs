@@ -1,7 +1,7 @@
 //! Cutting a super-packet into the packets it stands for, each written once, straight to where it is
 //! needed.
 
-use crate::inner::{Fragment, Inner, TCP, UDP};
+use crate::inner::{DESTINATION_OPTIONS, Fragment, HOP_BY_HOP, Inner, TCP, UDP};
 use crate::octets::{get8, get16, get32, put16, put32};
 use crate::offload::checksum;
 use crate::offload::virtio::{Gso, Header};
@@ -42,15 +42,15 @@ impl Plan {
     /// The plan for a super-packet of kind [`Gso::Tcp4`], [`Gso::Tcp6`] or [`Gso::Udp`].
     ///
     /// # Errors
-    /// Another kind, a kind that contradicts the packet, a fragment, IPv6 extension headers (the
-    /// pseudo-header may then name another destination), a SYN, a segment size of 0.
+    /// Another kind, a kind that contradicts the packet, a fragment, IPv6 extension headers but options (with
+    /// a routing header the pseudo-header may name another destination), a SYN, a segment size of 0.
     pub fn new(packet: &[u8], inner: &Inner, header: &Header) -> Result<Self, Unsplittable> {
         let kind = match (header.gso, inner.is_ipv6(), inner.protocol) {
             (Gso::Tcp4, false, TCP) | (Gso::Tcp6, true, TCP) => Kind::Tcp,
             (Gso::Udp, _, UDP) => Kind::Udp,
             _ => return Err(Unsplittable),
         };
-        if inner.fragment != Fragment::Whole || inner.extended || header.gso_size == 0 {
+        if inner.fragment != Fragment::Whole || header.gso_size == 0 || !has_options_alone(packet, inner) {
             return Err(Unsplittable);
         }
         let transport_len = match kind {
@@ -169,29 +169,46 @@ impl Plan {
     }
 }
 
+/// Are its IPv6 extension headers, if it has any, options (RFC 8200 sections 4.3 and 4.6)? They are the same in every
+/// packet, and the last destination is the IPv6 header's.
+fn has_options_alone(packet: &[u8], inner: &Inner) -> bool {
+    let (mut next, mut at) = (6, 40);
+    while inner.extended && at < inner.transport {
+        let (Some(HOP_BY_HOP | DESTINATION_OPTIONS), Some(length)) =
+            (get8(packet, next), get8(packet, at + 1))
+        else {
+            return false;
+        };
+        (next, at) = (at, at + (usize::from(length) + 1) * 8);
+    }
+    true
+}
+
 /// The sums of what every packet's headers have alike, without what [`Plan::write`] writes into them.
 fn unchanging(packet: &[u8], kind: Kind, inner: &Inner, headers: usize) -> Result<(u16, u16), Unsplittable> {
-    let mut room = [0; HEADER_ROOM];
-    let copy = room.get_mut(..headers).ok_or(Unsplittable)?;
-    copy.copy_from_slice(packet.get(..headers).ok_or(Unsplittable)?);
+    let headers = packet.get(..headers).ok_or(Unsplittable)?;
+    let (network, transport) = headers.split_at_checked(inner.transport).ok_or(Unsplittable)?;
     let (fields, protocol): (&[usize], _) = match kind {
         Kind::Tcp => (&[4, 6, 12, 16, 18], TCP),
         Kind::Udp => (&[4, 6], UDP),
     };
-    for field in fields {
-        put16(copy, inner.transport + field, 0);
-    }
-    if !inner.is_ipv6() {
-        [2, 4, 10].iter().for_each(|field| put16(copy, *field, 0));
-    }
-    let (network, transport) = copy.split_at_checked(inner.transport).ok_or(Unsplittable)?;
     let addresses = addresses(network, inner.is_ipv6()).ok_or(Unsplittable)?;
     let pseudo = checksum::pseudo(addresses, protocol, 0);
-    Ok((checksum::sum(network), checksum::add(&[pseudo, checksum::sum(transport)])))
+    let network_sum = if inner.is_ipv6() { 0 } else { sum_without(network, &[2, 4, 10])? };
+    Ok((network_sum, checksum::add(&[pseudo, sum_without(transport, fields)?])))
 }
 
-/// Octets of an IPv4 or IPv6 header without extensions and a TCP header, both with all options.
-const HEADER_ROOM: usize = 120;
+/// The sum of a header as if these fields were zero.
+fn sum_without(header: &[u8], fields: &[usize]) -> Result<u16, Unsplittable> {
+    let mut room = [0; HEADER_ROOM];
+    let copy = room.get_mut(..header.len()).ok_or(Unsplittable)?;
+    copy.copy_from_slice(header);
+    fields.iter().for_each(|field| put16(copy, *field, 0));
+    Ok(checksum::sum(copy))
+}
+
+/// Octets of an IPv4 header, and of a TCP header, with all options.
+const HEADER_ROOM: usize = 60;
 
 /// Does the checksum a header asks for lie within the packet's transport part?
 pub(crate) fn checksum_fits(inner: &Inner, header: &Header) -> bool {

@@ -1,11 +1,18 @@
 //! Joining packets again.
 
 use std::collections::BTreeMap;
+use std::io::IoSlice;
 
 use proptest::prelude::*;
 
 use super::support::*;
+use super::twin::*;
 use super::worker::*;
+use crate::TunnelId;
+use crate::offload::coalesce::Joining;
+use crate::offload::recut::{self, Recut};
+use crate::offload::split::Unsplittable;
+use crate::offload::virtio::{self, Gso};
 
 /// IPv4 identifications of packets that may not be fragmented mean nothing (RFC 6864 section 4.1), and
 /// joining does not keep them.
@@ -22,19 +29,16 @@ fn normal(packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
     packets.iter().map(|packet| without_meaningless_id(packet)).collect()
 }
 
-/// Packets by flow, each flow in order.
-fn by_flow(packets: &[Vec<u8>]) -> BTreeMap<Vec<u8>, Vec<Vec<u8>>> {
-    let mut flows: BTreeMap<Vec<u8>, Vec<Vec<u8>>> = BTreeMap::new();
+/// Packets by flow, each flow in order. A later fragment, which shows no ports, may be of any flow between its addresses:
+/// so what was before it is kept apart from what comes after.
+pub(super) fn by_flow(packets: &[Vec<u8>]) -> BTreeMap<(Name, usize), Vec<Vec<u8>>> {
+    let mut flows: BTreeMap<_, Vec<Vec<u8>>> = BTreeMap::new();
+    let mut later: BTreeMap<_, usize> = BTreeMap::new();
     for packet in packets {
-        let key = if packet[0] >> 4 == 4 { &packet[9..24] } else { &packet[6..44] };
-        // The header checksum is no part of a flow's name.
-        let mut key = key.to_vec();
-        if packet[0] >> 4 == 4 {
-            key[1..3].fill(0);
-        } else {
-            key[1] = 0;
-        }
-        flows.entry(key).or_default().push(without_meaningless_id(packet));
+        let name = Name { at: 0, whole: true, ..name(packet) };
+        let before = later.entry((name.addresses.clone(), name.protocol)).or_default();
+        *before += usize::from(name.ports.is_none());
+        flows.entry((name, *before)).or_default().push(without_meaningless_id(packet));
     }
     flows
 }
@@ -48,13 +52,17 @@ proptest! {
         let frames: Vec<_> = plain.iter().map(|packet| single_frame(packet)).collect();
         let joined = Worker::gcm(ALL).carry(&frames);
         prop_assert_eq!(normal(&cut_slowly(&joined)), normal(&plain));
+        if let Some(frames) = frames_of(&spec) {
+            prop_assert_eq!(joined.len(), frames);
+        }
     }
 
     #[test]
     fn flows_mixed_reordered_and_corrupted_keep_their_order_and_every_packet(
         specs in prop::collection::vec((specs(), 0u16..3), 1..5),
+        broken in prop::collection::vec((0usize..200, 3usize..40), 0..3),
         swaps in prop::collection::vec((0usize..200, 0usize..200), 0..12),
-        harm in prop::collection::vec((0usize..200, 20usize..80, 1u8..), 0..4),
+        harm in prop::collection::vec((0usize..200, 4usize..60, 1u8..), 0..4),
         deal in prop::collection::vec(0usize..5, 0..200),
     ) {
         let mut queues: Vec<std::collections::VecDeque<Vec<u8>>> = specs
@@ -73,6 +81,12 @@ proptest! {
             let which = full.into_iter().find(|index| !queues[*index].is_empty()).unwrap();
             packets.extend(queues[which].pop_front());
         }
+        for (which, blocks) in broken {
+            let which = which % packets.len();
+            if name(&packets[which]).whole {
+                packets.splice(which..=which, fragments(&packets[which].clone(), blocks));
+            }
+        }
         for (a, b) in swaps {
             let count = packets.len();
             packets.swap(a % count, b % count);
@@ -81,7 +95,7 @@ proptest! {
             let count = packets.len();
             let packet = &mut packets[which % count];
             // Beyond the network header and the ports, which decide what flow it is.
-            let at = if packet[0] >> 4 == 4 { at + 4 } else { at + 24 };
+            let at = name(packet).at + at;
             if let Some(octet) = packet.get_mut(at) {
                 *octet ^= flip;
             }
@@ -142,6 +156,28 @@ fn only_what_a_cut_would_give_back_is_joined() {
 }
 
 #[test]
+fn so_many_packets_are_joined_as_a_kernel_cuts() {
+    for (packets, frames) in [(2, 1), (64, 1), (65, 2), (128, 2), (129, 3)] {
+        let spec = Spec { size: 100, payload: payload(packets * 100), ..Spec::default() };
+        assert_eq!((joined(&spec.plain()), frames_of(&spec)), (frames, Some(frames)));
+    }
+}
+
+#[test]
+fn first_fragments_pass_alone_even_where_their_checksums_are_right_as_they_stand() {
+    let mut spec = Spec { size: 500, dont_fragment: false, ..Spec::default() };
+    spec.payload = payload(1500);
+    let mut packets = spec.plain();
+    for packet in &mut packets {
+        packet[6] |= 0x20;
+        packet[10..12].fill(0);
+        let sum = !slow_sum(&[&packet[..20]]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    }
+    assert_eq!(joined(&packets), 3);
+}
+
+#[test]
 fn pure_acknowledgements_and_broken_checksums_pass_alone() {
     let ack = Spec::default().packet(&[]);
     assert_eq!(joined(&[ack.clone(), ack]), 2);
@@ -189,12 +225,56 @@ fn a_fragment_ends_the_flows_it_might_belong_to() {
 }
 
 #[test]
-fn a_refused_offload_is_given_up_at_run_time() {
+fn what_is_joined_can_change_for_all_devices_and_for_one() {
     let mut spec = Spec { size: 500, ..Spec::default() };
     spec.payload = payload(1500);
+    let frame = spec.frame();
     let mut worker = Worker::gcm(ALL);
+    worker.ingress.join_less(TunnelId(TUNNEL.0 + 1), NONE);
+    assert_eq!(worker.carry(std::slice::from_ref(&frame)).len(), 1, "another's");
+    worker.ingress.join_less(TUNNEL, Joining { tcp: true, udp: false });
+    assert_eq!(worker.carry(std::slice::from_ref(&frame)).len(), 1, "UDP alone");
+    worker.ingress.join_less(TUNNEL, NONE);
+    assert_eq!(worker.carry(std::slice::from_ref(&frame)).len(), 3);
+    worker.ingress.set_joining(ALL);
+    assert_eq!(worker.carry(std::slice::from_ref(&frame)).len(), 1);
     worker.ingress.set_joining(NONE);
-    assert_eq!(worker.carry(&[spec.frame()]).len(), 3);
+    assert_eq!(worker.carry(&[frame]).len(), 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// A kernel that refuses what was joined: nothing is lost, and each packet passes by itself.
+    #[test]
+    fn what_was_joined_is_cut_again_into_the_packets(spec in specs()) {
+        let plain = spec.plain();
+        let frames: Vec<_> = plain.iter().map(|packet| single_frame(packet)).collect();
+        let mut singles = Vec::new();
+        for frame in Worker::gcm(ALL).carry(&frames) {
+            let slices = [IoSlice::new(&frame[..20]), IoSlice::new(&frame[20..])];
+            match recut::gso(&slices) {
+                Gso::None => singles.push(frame.clone()),
+                _ => Recut::default().cut(&slices, |one| singles.push(one.to_vec())).unwrap(),
+            }
+        }
+        prop_assert!(singles.iter().all(|frame| frame[..virtio::LEN] == [0; virtio::LEN]));
+        let back: Vec<_> = singles.iter().map(|frame| frame[virtio::LEN..].to_vec()).collect();
+        prop_assert_eq!(normal(&back), normal(&plain));
+    }
+}
+
+#[test]
+fn what_is_no_super_packet_is_not_cut_and_nothing_is_written() {
+    let single = single_frame(&Spec::default().packet(&payload(100)));
+    let mut cut = single.clone();
+    cut[1] = 5;
+    for frame in [&single[..], &single[..4], &cut[..], &[]] {
+        let mut written = 0;
+        let outcome = Recut::default().cut(&[IoSlice::new(frame)], |_| written += 1);
+        assert_eq!((outcome, written), (Err(Unsplittable), 0));
+    }
+    assert_eq!(recut::gso(&[]), Gso::None);
 }
 
 #[test]

@@ -31,6 +31,19 @@ proptest! {
     }
 
     #[test]
+    fn an_unfinished_checksum_is_completed_whatever_stands_before_it(spec in specs(), routed: bool) {
+        let mut spec = spec;
+        spec.payload.truncate(spec.size);
+        if routed {
+            // The destination in the pseudo-header is not the one in the IPv6 header.
+            spec.extensions = vec![Extension::home([0xfd; 16])];
+            spec.payload.truncate(LONGEST - spec.headers());
+        }
+        let carried = Worker::gcm(NONE).carry(&[spec.unfinished_frame()]);
+        prop_assert_eq!(packets_of(&carried), [spec.packet(&spec.payload)]);
+    }
+
+    #[test]
     fn no_harmed_frame_panics(spec in specs(), harm in prop::collection::vec((0usize..120, any::<u8>()), 1..8), keep in 0usize..400) {
         let mut frame = spec.frame();
         for (at, value) in harm {
@@ -77,6 +90,26 @@ fn a_computed_udp_checksum_of_zero_is_sent_as_all_ones() {
     let mut worker = Worker::gcm(NONE);
     assert_eq!(packets_of(&worker.carry(&[spec.unfinished_frame()])), std::slice::from_ref(&packet));
     assert_eq!(cut(&spec.frame()), Some(vec![packet]));
+}
+
+#[test]
+fn the_frame_of_a_sender_that_reduced_its_window_says_so_and_is_cut() {
+    let spec = Spec { flags: ACK | ECE | CWR, size: 1000, payload: payload(2500), ..Spec::default() };
+    for ipv6 in [false, true] {
+        let spec = Spec { ipv6, ..spec.clone() };
+        let frame = spec.frame();
+        assert_eq!(frame[1] & GSO_ECN, GSO_ECN);
+        let packets = cut(&frame).unwrap();
+        let flags: Vec<_> = packets.iter().map(|packet| packet[spec.network() + 13]).collect();
+        assert_eq!(flags, [ACK | ECE | CWR, ACK | ECE, ACK | ECE]);
+    }
+}
+
+#[test]
+fn a_super_packet_on_its_way_through_a_routing_header_is_not_cut() {
+    let extensions = vec![Extension::home([0xfd; 16])];
+    let spec = Spec { ipv6: true, extensions, payload: payload(3000), ..Spec::default() };
+    assert_eq!(cut(&spec.frame()), None);
 }
 
 #[test]

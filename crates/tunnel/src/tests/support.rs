@@ -1,7 +1,7 @@
 //! Packets made from a description, by code that shares nothing with the datapath.
 
-use proptest::prelude::*;
-
+pub(super) use super::kinds::*;
+use super::twin;
 use crate::offload::virtio::{Gso, Header};
 
 pub(super) const ACK: u8 = 0x10;
@@ -9,7 +9,11 @@ pub(super) const PSH: u8 = 0x08;
 pub(super) const FIN: u8 = 0x01;
 pub(super) const SYN: u8 = 0x02;
 pub(super) const URG: u8 = 0x20;
+pub(super) const ECE: u8 = 0x40;
 pub(super) const CWR: u8 = 0x80;
+
+/// VIRTIO_NET_HDR_GSO_ECN: Linux sets it on every TCP super-packet whose header has CWR.
+pub(super) const GSO_ECN: u8 = 0x80;
 
 /// Everything about a TCP segment or UDP datagram, or about a super-packet of them.
 #[derive(Clone)]
@@ -21,8 +25,16 @@ pub(super) struct Spec {
     pub(super) ttl: u8,
     pub(super) id: u16,
     pub(super) dont_fragment: bool,
+    /// Options of the IPv4 header: a multiple of four octets, at most 40.
+    pub(super) network_options: Vec<u8>,
+    /// Extension headers of IPv6, in order.
+    pub(super) extensions: Vec<Extension>,
+    /// IPv6 flow label, 20 bits.
+    pub(super) label: u32,
     pub(super) sequence: u32,
     pub(super) acknowledged: u32,
+    /// The four bits beside TCP's data offset (RFC 9293 section 3.1: to be sent on as they are).
+    pub(super) reserved: u8,
     pub(super) window: u16,
     pub(super) flags: u8,
     pub(super) urgent: u16,
@@ -37,7 +49,45 @@ impl std::fmt::Debug for Spec {
         let Self { ipv6, udp, tos, ttl, id, dont_fragment, sequence, flags, urgent, size, .. } = self;
         let (options, payload) = (self.options.len(), self.payload.len());
         write!(f, "ipv6 {ipv6} udp {udp} tos {tos} ttl {ttl} id {id} df {dont_fragment} seq {sequence} ")?;
-        write!(f, "flags {flags:#x} urg {urgent} options {options} payload {payload} size {size}")
+        write!(f, "flags {flags:#x} urg {urgent} options {options} payload {payload} size {size} ")?;
+        write!(f, "network options {:?} extensions {:?}", self.network_options, self.extensions)
+    }
+}
+
+/// An IPv6 extension header (RFC 8200 section 4).
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Extension {
+    /// Its number in the next-header field before it.
+    pub(super) kind: u8,
+    /// All of it but the next-header field and its own length.
+    pub(super) body: Vec<u8>,
+}
+
+pub(super) const HOP_BY_HOP: u8 = 0;
+pub(super) const ROUTING: u8 = 43;
+pub(super) const DESTINATION_OPTIONS: u8 = 60;
+
+impl Extension {
+    /// Options that are padding (RFC 8200 section 4.2), in a header of `blocks` times eight octets.
+    pub(super) fn padding(kind: u8, blocks: usize) -> Self {
+        let mut body = vec![1, (blocks * 8 - 4) as u8];
+        body.resize(blocks * 8 - 2, 0);
+        Self { kind, body }
+    }
+
+    /// A routing header of type 2 (RFC 6275 section 6.4) on whose way one stop is left.
+    pub(super) fn home(address: [u8; 16]) -> Self {
+        Self { kind: ROUTING, body: [&[2, 1, 0, 0, 0, 0][..], &address].concat() }
+    }
+
+    fn len(&self) -> usize {
+        2 + self.body.len()
+    }
+}
+
+impl std::fmt::Debug for Extension {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.kind, self.len())
     }
 }
 
@@ -51,8 +101,12 @@ impl Default for Spec {
             ttl: 63,
             id: 7,
             dont_fragment: true,
+            network_options: Vec::new(),
+            extensions: Vec::new(),
+            label: 0xabcd,
             sequence: 1000,
             acknowledged: 0x0102_0304,
+            reserved: 0,
             window: 0x2000,
             flags: ACK,
             urgent: 0,
@@ -67,7 +121,7 @@ pub(super) fn payload(length: usize) -> Vec<u8> {
     (0..length).map(|index| (index * 7 + index / 251) as u8).collect()
 }
 
-fn slow_sum(parts: &[&[u8]]) -> u16 {
+pub(super) fn slow_sum(parts: &[&[u8]]) -> u16 {
     let bytes: Vec<u8> = parts.concat();
     let mut total = 0u32;
     for pair in bytes.chunks(2) {
@@ -92,9 +146,24 @@ impl Spec {
         }
     }
 
+    /// Octets of the IP header with options or extension headers.
+    pub(super) fn network(&self) -> usize {
+        if self.ipv6 {
+            40 + self.extensions.iter().map(Extension::len).sum::<usize>()
+        } else {
+            20 + self.network_options.len()
+        }
+    }
+
+    /// Octets of all headers.
     pub(super) fn headers(&self) -> usize {
-        let network = if self.ipv6 { 40 } else { 20 };
-        network + if self.udp { 8 } else { 20 + self.options.len() }
+        self.network() + if self.udp { 8 } else { 20 + self.options.len() }
+    }
+
+    /// RFC 8200 section 8.1: with a routing header the pseudo-header has the last destination.
+    fn last_destination(&self) -> Vec<u8> {
+        let stops = self.extensions.iter().find(|one| self.ipv6 && one.kind == ROUTING);
+        stops.map_or_else(|| self.addresses().1, |one| one.body[one.body.len() - 16..].to_vec())
     }
 
     /// The plain packet that carries `payload`, complete with checksums.
@@ -103,7 +172,7 @@ impl Spec {
     }
 
     fn build(&self, payload: &[u8], complete: bool) -> Vec<u8> {
-        let (source, destination) = self.addresses();
+        let (source, destination) = (self.addresses().0, self.last_destination());
         let mut transport = Vec::new();
         transport.extend(self.ports.0.to_be_bytes());
         transport.extend(self.ports.1.to_be_bytes());
@@ -114,7 +183,8 @@ impl Spec {
         } else {
             transport.extend(self.sequence.to_be_bytes());
             transport.extend(self.acknowledged.to_be_bytes());
-            transport.extend([((20 + self.options.len()) / 4 * 16) as u8, self.flags]);
+            let offset = (20 + self.options.len()) / 4 * 16;
+            transport.extend([offset as u8 | self.reserved, self.flags]);
             transport.extend(self.window.to_be_bytes());
             transport.extend([0, 0]);
             transport.extend(self.urgent.to_be_bytes());
@@ -142,19 +212,29 @@ impl Spec {
         let (source, destination) = self.addresses();
         let mut header = Vec::new();
         if self.ipv6 {
-            header.extend([0x60 | self.tos >> 4, self.tos << 4, 0xab, 0xcd]);
-            header.extend((length as u16).to_be_bytes());
-            header.extend([protocol, self.ttl]);
+            let first = 6 << 28 | u32::from(self.tos) << 20 | self.label;
+            header.extend(first.to_be_bytes());
+            header.extend(((self.network() - 40 + length) as u16).to_be_bytes());
+            header.extend([0, self.ttl]);
             header.extend(source);
             header.extend(destination);
+            let mut next = 6;
+            for one in &self.extensions {
+                header[next] = one.kind;
+                next = header.len();
+                header.extend([0, (one.len() / 8 - 1) as u8]);
+                header.extend(&one.body);
+            }
+            header[next] = protocol;
             return header;
         }
-        header.extend([0x45, self.tos]);
-        header.extend(((20 + length) as u16).to_be_bytes());
+        header.extend([(0x40 + self.network() / 4) as u8, self.tos]);
+        header.extend(((self.network() + length) as u16).to_be_bytes());
         header.extend(self.id.to_be_bytes());
         header.extend([if self.dont_fragment { 0x40 } else { 0 }, 0, self.ttl, protocol, 0, 0]);
         header.extend(source);
         header.extend(destination);
+        header.extend(&self.network_options);
         let sum = !slow_sum(&[&header]);
         header[10..12].copy_from_slice(&sum.to_be_bytes());
         header
@@ -162,29 +242,7 @@ impl Spec {
 
     /// What a sender without offloads would have sent for this super-packet.
     pub(super) fn plain(&self) -> Vec<Vec<u8>> {
-        let count = self.payload.len().div_ceil(self.size).max(1);
-        (0..count)
-            .map(|index| {
-                let start = index * self.size;
-                let end = self.payload.len().min(start + self.size);
-                let mut one = self.clone();
-                one.id = self.id.wrapping_add(index as u16);
-                one.sequence = self.sequence.wrapping_add(start as u32);
-                if index + 1 < count {
-                    one.flags &= !(FIN | PSH);
-                }
-                if index > 0 {
-                    one.flags &= !CWR;
-                    one.urgent = (usize::from(self.urgent)).saturating_sub(start) as u16;
-                    if self.flags & URG == 0 {
-                        one.urgent = self.urgent;
-                    } else if one.urgent == 0 {
-                        one.flags &= !URG;
-                    }
-                }
-                one.packet(&self.payload[start..end])
-            })
-            .collect()
+        twin::send(self)
     }
 
     pub(super) fn gso(&self) -> Gso {
@@ -202,10 +260,13 @@ impl Spec {
             gso: self.gso(),
             header_len: self.headers() as u16,
             gso_size: self.size as u16,
-            checksum_start: if self.ipv6 { 40 } else { 20 },
+            checksum_start: self.network() as u16,
             checksum_offset: if self.udp { 6 } else { 16 },
         };
         let mut frame = header.to_bytes().to_vec();
+        if !self.udp && self.flags & CWR != 0 {
+            frame[1] |= GSO_ECN;
+        }
         frame.extend(self.build(&self.payload, false));
         frame
     }
@@ -223,30 +284,6 @@ pub(super) fn single_frame(packet: &[u8]) -> Vec<u8> {
     let mut frame = Header::default().to_bytes().to_vec();
     frame.extend(packet);
     frame
-}
-
-/// Super-packets of all kinds. Sizes are kept small enough for many runs, but odd.
-pub(super) fn specs() -> impl Strategy<Value = Spec> {
-    let network = (any::<bool>(), any::<bool>(), any::<u8>(), 1u8.., any::<u16>(), any::<bool>());
-    let flags = prop_oneof![
-        3 => Just(ACK),
-        3 => Just(ACK | PSH),
-        1 => Just(ACK | FIN | PSH),
-        1 => Just(ACK | CWR),
-        1 => Just(ACK | URG),
-        1 => any::<u8>().prop_map(|flags| flags & !SYN),
-    ];
-    let transport = (any::<u32>(), flags, any::<u16>(), 0usize..11, 0usize..9000, 1usize..1350);
-    (network, transport).prop_map(|((ipv6, udp, tos, ttl, id, dont_fragment), transport)| {
-        let (sequence, flags, urgent, options, length, size) = transport;
-        let mut spec =
-            Spec { ipv6, udp, tos, ttl, id, dont_fragment, sequence, flags, urgent, ..Spec::default() };
-        spec.options = payload(options * 4);
-        spec.payload = payload(length);
-        // Not so small that one frame is thousands of packets.
-        spec.size = size.max(length / 100 + 1);
-        spec
-    })
 }
 
 /// The packets behind the (zero) virtio headers.
@@ -282,6 +319,8 @@ fn cut_one_slowly(frame: &[u8]) -> Vec<Vec<u8>> {
     assert_eq!(usize::from(header.checksum_start), start);
     let word = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
     let spec = Spec {
+        network_options: Vec::new(),
+        extensions: Vec::new(),
         ipv6,
         udp,
         ports: (word(start), word(start + 2)),
@@ -289,6 +328,8 @@ fn cut_one_slowly(frame: &[u8]) -> Vec<Vec<u8>> {
         ttl: if ipv6 { packet[7] } else { packet[8] },
         id: if ipv6 { 0 } else { word(4) },
         dont_fragment: !ipv6 && packet[6] & 0x40 != 0,
+        label: if ipv6 { u32::from(word(0) & 15) << 16 | u32::from(word(2)) } else { 0 },
+        reserved: if udp { 0 } else { packet[start + 12] & 15 },
         sequence: if udp { 0 } else { u32::from(word(start + 4)) << 16 | u32::from(word(start + 6)) },
         acknowledged: if udp { 0 } else { u32::from(word(start + 8)) << 16 | u32::from(word(start + 10)) },
         window: if udp { 0 } else { word(start + 14) },

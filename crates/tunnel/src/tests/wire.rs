@@ -81,13 +81,25 @@ fn publishing_makes_no_sa_and_frees_retired_ones_with_the_publisher() {
 
 #[test]
 fn a_table_of_ten_thousand_rows_finds_each() {
+    const ROWS: u32 = 10_000;
+    // SPIs as they are given out: of one remainder for all tunnels of a worker, else at random.
+    let spi = |id: u32| 256 + id.wrapping_mul(0x9e37_79b1) % 0x3fff_ff00 * 4;
     let worker = Worker::gcm(ALL);
     let row = worker.table.tunnel(TUNNEL).unwrap().clone();
-    let mut next = worker.table.edit();
-    for id in 0..10_000 {
+    let inbound = worker.table.inbound(SPI).unwrap().clone();
+    let mut next = Table::new().edit();
+    for id in 0..ROWS {
         next.set_tunnel(TunnelRow { id: TunnelId(id), mtu: id as u16, ..row.clone() });
+        let (_, sa) = sa_pair(suite("aes256gcm16"), spi(id), esp::Limits::default());
+        next.set_inbound(InboundRow { tunnel: TunnelId(id), sa, ..inbound.clone() });
     }
     let table = next.build();
-    assert_eq!(table.sizes(), (10_000, 1));
-    assert!((0..10_000).all(|id| table.tunnel(TunnelId(id)).is_some_and(|row| row.mtu == id as u16)));
+    assert_eq!(table.sizes(), (ROWS as usize, ROWS as usize));
+    for id in 0..ROWS {
+        assert!(table.tunnel(TunnelId(id)).is_some_and(|row| row.mtu == id as u16), "{id}");
+        let found = table.inbound(spi(id)).unwrap();
+        assert_eq!((found.tunnel, found.sa.spi()), (TunnelId(id), spi(id)));
+        assert!(table.inbound(spi(id) + 1).is_none() && table.inbound(spi(id + ROWS)).is_none());
+    }
+    assert!(table.tunnel(TunnelId(ROWS)).is_none());
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, timeout};
 
-use super::{Command, Event};
+use super::{Command, Event, Marks};
 use crate::sockets::mark_socket;
 
 /// Octets read at once: a full message and some.
@@ -23,7 +23,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub(super) async fn pump(
     conn: ConnId,
     stream: Arc<TcpStream>,
-    mut commands: mpsc::UnboundedReceiver<Command>,
+    mut commands: mpsc::Receiver<Command>,
+    mut marks: Marks,
     events: mpsc::Sender<Event>,
 ) {
     let mut pending: Vec<u8> = Vec::new();
@@ -34,17 +35,17 @@ pub(super) async fn pump(
         tokio::select! {
             command = commands.recv() => match command {
                 Some(Command::Write(bytes)) => pending.extend(bytes),
-                Some(Command::Mark(mark)) => {
-                    if let Err(error) = mark_socket(&*stream, mark) {
-                        tracing::error!(%error, "a BGP connection could not be marked");
-                    }
-                }
                 Some(Command::Close { drain: true }) => {
                     let _ = timeout(DRAIN, drain(&stream, &pending)).await;
                     return;
                 }
                 Some(Command::Close { drain: false }) | None => return,
             },
+            mark = changed(&mut marks) => {
+                if let Err(error) = mark_socket(&*stream, mark) {
+                    tracing::error!(%error, "a BGP connection could not be marked");
+                }
+            }
             ready = stream.ready(interest) => {
                 let Ok(ready) = ready else { break };
                 if ready.is_writable() && !pending.is_empty() {
@@ -72,6 +73,16 @@ pub(super) async fn pump(
         }
     }
     let _ = events.send(Event::Closed { conn }).await;
+}
+
+/// The next mark, once it is another than before; safe to cancel.
+async fn changed(marks: &mut Marks) -> Option<u32> {
+    if let Some(receiver) = marks
+        && receiver.changed().await.is_ok()
+    {
+        return *receiver.borrow_and_update();
+    }
+    std::future::pending().await
 }
 
 /// Writes what is left, ends our half and waits for the peer's: a reset could overtake the last message.

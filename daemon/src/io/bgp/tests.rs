@@ -71,3 +71,77 @@ async fn a_connection_is_measured_while_it_stands_and_the_measuring_keeps_none_o
     connections.forget(accepted);
     assert!(connections.measured().is_empty());
 }
+
+/// A listener, and a connection to it from a dialled one: what came up of both, the accepted end adopted.
+async fn joined(last: u8) -> (Connections, mpsc::Receiver<Event>, [ConnId; 2]) {
+    let (mut connections, mut events) = Connections::new(None);
+    let place = listener(last, 1);
+    connections.perform(StreamOp::Listen(place.clone()));
+    let address = SocketAddr::new(place.address, Listener::PORT);
+    let target = Target { remote: address, source: None, device: None, ttl: 1, mss: None, password: None };
+    let (dialled, accepted) = (ConnId(1 << 40), ConnId(1));
+    connections.perform(StreamOp::Connect { conn: dialled, target });
+    for _ in 0..2 {
+        match events.recv().await {
+            Some(Event::Accepted { tunnel, stream, .. }) => connections.adopt(accepted, tunnel, stream),
+            Some(Event::Connected { .. }) => {}
+            _ => panic!("something else"),
+        }
+    }
+    (connections, events, [dialled, accepted])
+}
+
+#[tokio::test]
+async fn a_connection_that_is_written_more_to_than_may_wait_ends_and_is_counted() {
+    let (mut connections, mut events, [dialled, _]) = joined(80).await;
+    // Its task has no turn meanwhile.
+    for _ in 0..=COMMANDS {
+        assert_eq!(connections.overflows, 0);
+        connections.perform(StreamOp::Write { conn: dialled, bytes: vec![7; 19] });
+    }
+    assert_eq!(connections.overflows, 1);
+    loop {
+        match events.recv().await.unwrap() {
+            Event::Closed { conn } if conn == dialled => break,
+            Event::Written { .. } | Event::Received { .. } | Event::Closed { .. } => {}
+            _ => panic!("something else"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_speaker_has_under_way_at_most_finds_room_and_arrives() {
+    let (mut connections, mut events, [dialled, accepted]) = joined(81).await;
+    for last in [6, 7] {
+        connections.perform(StreamOp::Write { conn: dialled, bytes: vec![last; 19] });
+    }
+    connections.perform(StreamOp::Close { conn: dialled, drain: true });
+    let mut got = Vec::new();
+    loop {
+        match events.recv().await.unwrap() {
+            Event::Received { conn, bytes } if conn == accepted => got.extend(bytes),
+            Event::Closed { conn } if conn == accepted => break,
+            _ => {}
+        }
+    }
+    assert_eq!((got, connections.overflows), ([[6; 19], [7; 19]].concat(), 0));
+}
+
+#[tokio::test]
+async fn another_mark_reaches_every_open_connection() {
+    let (mut connections, _events, conns) = joined(82).await;
+    let marks = |connections: &Connections| {
+        let mark = |conn| {
+            let stream = connections.commands[&conn].socket.get()?.upgrade()?;
+            SockRef::from(&*stream).mark().ok()
+        };
+        conns.map(mark)
+    };
+    assert_eq!(marks(&connections), [Some(0); 2]);
+    for mark in [Some(0xc0de), Some(7), None] {
+        connections.set_mark(mark);
+        while marks(&connections) != [Some(mark.unwrap_or(0)); 2] {
+            tokio::task::yield_now().await;
+        }
+    }
+}

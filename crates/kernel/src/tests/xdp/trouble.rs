@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{checksum, ends, esp_frame, ip, mac, octets, several};
+use super::{End, checksum, ends, esp_frame, ip, mac, octets, several};
 use crate::datagram::{Run, Source};
 use crate::netlink::Netlink;
 use crate::netns::Namespace;
 use crate::tests::{Pair, is_readable};
-use crate::xdp::{XdpDevice, XdpError};
+use crate::xdp::{XdpDevice, XdpError, XdpFrames, XdpSender};
 
 #[test]
 fn a_burst_of_damaged_headers_that_takes_every_frame_leaves_the_queue_hearing() {
@@ -155,5 +155,27 @@ fn what_the_kernel_makes_no_frames_for_goes_by_the_socket_and_a_second_later_it_
         injected += if by_program { 200 } else { 0 };
         let after = a.sender.counts();
         assert_eq!((after.sent - before.sent, after.injected, after.lost), (200, injected, 0), "at {now}");
+        let frames = if by_program { XdpFrames::On } else { XdpFrames::Resting };
+        assert_eq!(a.sender.frames(now).collect::<Vec<_>>(), [frames], "at {now}");
     }
+}
+
+#[test]
+fn a_driver_that_no_longer_takes_frames_is_told_of() {
+    let pair = Pair::new();
+    let (mut a, b) = ends(&pair);
+    let frames = |sender: &XdpSender| sender.frames(5000).collect::<Vec<_>>();
+    let send = |a: &mut End, at: [u64; 2]| {
+        for now in at {
+            a.send(&pair.a, &[Run::single("192.0.2.2:0".parse().unwrap(), &[5; 80])], now);
+        }
+    };
+    assert_eq!(frames(&a.sender), [XdpFrames::Unasked]);
+    send(&mut a, [1000, 1001]);
+    assert_eq!(frames(&a.sender), [XdpFrames::On]);
+    // A veth takes them while there is a program at its other end.
+    drop(b);
+    send(&mut a, [3000, 3001]);
+    assert_eq!(frames(&a.sender), [XdpFrames::NotTaken]);
+    assert_eq!(frames(&pair.a.run(|| XdpSender::new(None).unwrap().0).unwrap()), []);
 }

@@ -7,6 +7,8 @@
 
 mod flow;
 
+use std::collections::BTreeMap;
+
 use crate::TunnelId;
 use crate::inner::Inner;
 use crate::offload::virtio;
@@ -73,6 +75,8 @@ struct Piece {
 /// [`writes`](Self::writes) and [`pieces`](Self::pieces), then [`clear`](Self::clear).
 pub struct Coalescer {
     joining: Joining,
+    /// Of the devices that take less.
+    less: BTreeMap<TunnelId, Joining>,
     flows: Vec<Flow>,
     pieces: Vec<Piece>,
     writes: Vec<Write>,
@@ -84,20 +88,28 @@ impl Coalescer {
     pub fn new(joining: Joining) -> Self {
         Self {
             joining,
+            less: BTreeMap::new(),
             flows: Vec::with_capacity(FLOWS),
             pieces: Vec::with_capacity(1024),
             writes: Vec::with_capacity(1024),
         }
     }
 
-    /// Changes what is joined, as when the kernel refused a super-packet.
+    /// Changes what is joined, for all devices.
     pub fn set_joining(&mut self, joining: Joining) {
         self.joining = joining;
+        self.less.clear();
+    }
+
+    /// Changes what is joined for one tunnel's device, as when the kernel refused a super-packet, until
+    /// [`set_joining`](Self::set_joining).
+    pub fn join_less(&mut self, tunnel: TunnelId, joining: Joining) {
+        self.less.insert(tunnel, joining);
     }
 
     /// Adds a packet, which lies at `place`, to be written to the device of `tunnel`.
     pub fn push(&mut self, tunnel: TunnelId, packet: &[u8], inner: &Inner, place: Place) {
-        match &Candidate::new(packet, inner, self.joining) {
+        match &Candidate::new(packet, inner, self.joining_of(tunnel)) {
             None => {
                 self.end_related(tunnel, packet, inner);
                 self.write_alone(tunnel, place);
@@ -134,6 +146,10 @@ impl Coalescer {
         self.flows.clear();
         self.pieces.clear();
         self.writes.clear();
+    }
+
+    fn joining_of(&self, tunnel: TunnelId) -> Joining {
+        self.less.get(&tunnel).copied().unwrap_or(self.joining)
     }
 
     fn join(&mut self, tunnel: TunnelId, packet: &[u8], candidate: &Candidate, place: Place) {
