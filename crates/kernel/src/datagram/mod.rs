@@ -1,6 +1,7 @@
 //! What UDP and raw sockets share: runs of equal datagrams to send, a ring to receive into, and the
 //! error queue.
 
+mod outcome;
 mod piece;
 mod receive;
 mod report;
@@ -9,10 +10,11 @@ mod send;
 
 use std::net::{IpAddr, SocketAddr};
 
+pub use outcome::{RunFailure, SendFailure, SendReport};
 pub use receive::{Message, RecvRing, SLOT};
 pub use report::{PathError, PathErrorKind};
 pub use segmentation::Segmentation;
-pub use send::{RunFailure, SendArena, SendFailure, SendReport};
+pub use send::SendArena;
 
 /// Messages one receive gives, and one send takes, at most.
 pub const MESSAGES: usize = crate::sys::message::BATCH;
