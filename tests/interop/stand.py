@@ -52,7 +52,9 @@ class Stand:
             for line in self.site.gateway.ip("route show table all").splitlines()), timeout)
 
     def dial_on_demand(self):
-        """The packet that makes an on-demand tunnel dial."""
+        """The packet that makes an on-demand tunnel dial, once its way leads into the tunnel: it is sent but once."""
+        way = lambda: "vti0" in self.site.gateway.ip(f"route get {AZURE.peering}")
+        wait_until("the way into the tunnel", way, 10, 0.05)
         ping(self.lan, AZURE.peering, count=1, check=False, timeout=1)
 
     def capture_wan(self, name="wan", snaplen=2048):
