@@ -105,6 +105,10 @@ fn assemble(file: &Path, plan: config::Gateway, logging: logging::Logging) -> Re
         control::open(&path).map_err(|error| format!("control socket {}: {error}", path.display()))?;
     let mark = (plan.routes.table != Routes::MAIN).then_some(OUTER_MARK);
     let past_the_stack = (!plan.esp.af_xdp.is_empty()).then(|| bypass::open(&plan.esp.af_xdp, mark));
+    let control_queue = host::load_control();
+    if let Err(why) = &control_queue {
+        tracing::info!("control packets wait behind all others in a tunnel's device: {why}");
+    }
     // The control socket's group was given to it and programs were loaded: powers that are not needed again.
     start::confine();
     let count = workers::one_a_core();
@@ -121,7 +125,7 @@ fn assemble(file: &Path, plan: config::Gateway, logging: logging::Logging) -> Re
     let publisher = tunnel::publish::Publisher::default();
     let (workers, uplink) = Workers::start(workers, &publisher.reader(), origin)?;
     let kept: BTreeSet<String> = plan.tunnels.values().map(|tunnel| tunnel.interface.name.clone()).collect();
-    let (host, done) = Host::start(kept, workers.devices())?;
+    let (host, done) = Host::start(kept, workers.devices(), control_queue)?;
     let (connections, streams) = Connections::new(mark);
     let parts = Parts {
         ike: sender,

@@ -53,8 +53,7 @@ class Stand:
 
     def dial_on_demand(self):
         """The packet that makes an on-demand tunnel dial, once its way leads into the tunnel: it is sent but once."""
-        way = lambda: "vti0" in self.site.gateway.ip(f"route get {AZURE.peering}")
-        wait_until("the way into the tunnel", way, 10, 0.05)
+        wait_until("the way into the tunnel", lambda: "vti0" in self.site.gateway.ip(f"route get {AZURE.peering}"), 10, 0.05)
         ping(self.lan, AZURE.peering, count=1, check=False, timeout=1)
 
     def capture_wan(self, name="wan", snaplen=2048):

@@ -68,7 +68,7 @@ fn attach(workers: &Workers, name: &str) -> Result<(), Failure> {
     let up = LinkChange { up: Some(true), mtu: Some(u32::from(MTU)), ..LinkChange::default() };
     netlink.set_link(tun.index(), &up)?;
     let offloads = tun.offloads();
-    workers.devices().attach(TUNNEL, tun.into_queues(), offloads);
+    workers.devices().attach(TUNNEL, tun.into_queues(), None, offloads);
     Ok(())
 }
 

@@ -8,15 +8,18 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
 
 use crate::netlink::{Link, LinkChange, Netlink, NetlinkError};
 use crate::sys::ioctl;
 
 mod remove;
+mod steering;
 
 #[cfg(test)]
 pub(crate) use remove::remove_all_in;
 pub use remove::{Removal, remove, remove_all};
+pub use steering::Steering;
 
 /// Octets of the header (`struct virtio_net_hdr`, native endian) before every packet, both ways.
 pub const HEADER_LEN: usize = 10;
@@ -27,6 +30,7 @@ pub const MAX_SLICES: usize = 1024;
 
 const DEVICE: &str = "/dev/net/tun";
 const FAIR: &str = "fq_codel";
+const PLAIN: &str = "pfifo";
 const OWNER: &str = "causeway:";
 const BASE: u32 = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
 const UDP: u32 = libc::TUN_F_USO4 | libc::TUN_F_USO6;
@@ -47,13 +51,29 @@ pub struct TunOptions {
     /// Routes of this protocol number into a device that must be made anew say "unreachable" from then on: they would go
     /// with it, and what they carried would follow others.
     pub kept_routes: Option<u8>,
+    /// Give packets with DSCP CS6 a queue of their own, by this program. Only a device with one queue besides takes it:
+    /// among several the kernel deals flows by where their answers are written, and a program would deal in its stead.
+    pub control: Option<Arc<Steering>>,
 }
 
 impl TunOptions {
     /// One queue of 10,000 packets, `fq_codel` before it where the kernel has that.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), queues: 1, queue_len: 10_000, gso_max: None, fair: true, kept_routes: None }
+        Self {
+            name: name.into(),
+            queues: 1,
+            queue_len: 10_000,
+            gso_max: None,
+            fair: true,
+            kept_routes: None,
+            control: None,
+        }
+    }
+
+    /// Has the device several queues, that of control packets among them?
+    fn multiple(&self) -> bool {
+        self.queues > 1 || self.control.is_some()
     }
 
     /// The alias that marks the device as ours: `causeway:NAME`.
@@ -116,6 +136,7 @@ pub struct Tun {
     offloads: Offloads,
     fair: Result<(), String>,
     queues: Vec<TunQueue>,
+    control: Result<TunQueue, String>,
 }
 
 /// One queue of a device. Reads and writes take `&self` and never wait.
@@ -132,16 +153,26 @@ impl Tun {
         let existing = netlink.link_by_name(&options.name)?;
         if let Some(link) = &existing {
             check_owner(link)?;
+            // To a device of several queues the kernel lets anyone attach one more.
+            if link.carrier {
+                return Err(TunError::Busy(options.name.clone()));
+            }
         }
-        match Self::attach(netlink, options, existing.as_ref()) {
-            // A device made with another queue mode cannot be attached to: make it anew.
+        match Self::attach(netlink, options, existing.as_ref(), options.multiple()) {
+            // A device made with another queue mode cannot be attached to as that: make it anew.
             Err(TunError::Setup { step: ATTACH, source }) if source.raw_os_error() == Some(libc::EINVAL) => {
                 let Some(link) = existing else { return Err(TunError::Setup { step: ATTACH, source }) };
+                // One that was left by who could give it several queues does for one, and its routes stay.
+                if !options.multiple()
+                    && let Ok(tun) = Self::attach(netlink, options, Some(&link), true)
+                {
+                    return Ok(tun);
+                }
                 if let Some(protocol) = options.kept_routes {
                     netlink.refuse_routes_into(link.index, protocol)?;
                 }
                 netlink.delete_link(link.index)?;
-                Self::attach(netlink, options, None)
+                Self::attach(netlink, options, None, options.multiple())
             }
             other => other,
         }
@@ -151,10 +182,22 @@ impl Tun {
         netlink: &mut Netlink,
         options: &TunOptions,
         existing: Option<&Link>,
+        multiple: bool,
     ) -> Result<Self, TunError> {
-        let queues = open_queues(options)?;
+        let queues = open_queues(options, multiple)?;
         let [first, ..] = queues.as_slice() else { return Err(TunError::Name(options.name.clone())) };
         let offloads = set_offloads(first.as_fd())?;
+        let control = match (&options.control, queues.as_slice()) {
+            (Some(steering), [_]) => {
+                steering::open_control(first, options, steering).map_err(|error| error.to_string())
+            }
+            (asked, _) => {
+                // A device that was left has the program still; a kernel that knows none has left none.
+                let _ = ioctl::tun_steering(first.as_fd(), None);
+                let several = "the device has several queues, among which the kernel deals";
+                Err(asked.as_ref().map_or("not asked for", |_| several).to_owned())
+            }
+        };
         let link = netlink.link_by_name(&options.name)?.ok_or(NetlinkError::Missing { text: None })?;
         // Between the look and the attaching another may have made a device of that name.
         if existing.is_none_or(|known| known.index != link.index) && link.alias.is_some() {
@@ -174,12 +217,15 @@ impl Tun {
             let _ = netlink
                 .set_link(link.index, &LinkChange { gso_max: options.gso_max, ..LinkChange::default() });
         }
-        let fair =
-            if options.fair { make_fair(netlink, link.index) } else { Err("not asked for".to_owned()) };
+        let fair = if options.fair {
+            make_fair(netlink, link.index, multiple)
+        } else {
+            Err("not asked for".to_owned())
+        };
         // Last, so that a device without alias never outlives us.
         ioctl::tun_persist(first.as_fd(), true).map_err(setup("TUNSETPERSIST"))?;
         let adopted = existing.is_some();
-        Ok(Self { name: link.name, index: link.index, adopted, offloads, fair, queues })
+        Ok(Self { name: link.name, index: link.index, adopted, offloads, fair, queues, control })
     }
 
     /// The interface's name.
@@ -224,6 +270,17 @@ impl Tun {
     #[must_use]
     pub fn into_queues(self) -> Vec<TunQueue> {
         self.queues
+    }
+
+    /// Has it a queue for control packets, and why not?
+    pub fn control(&self) -> Result<&TunQueue, &str> {
+        self.control.as_ref().map_err(String::as_str)
+    }
+
+    /// The same as [`into_queues`](Self::into_queues), and the queue of control packets where there is one.
+    #[must_use]
+    pub fn into_all_queues(self) -> (Vec<TunQueue>, Option<TunQueue>) {
+        (self.queues, self.control.ok())
     }
 
     /// Remove the device from the host.
@@ -308,41 +365,51 @@ fn check_name(name: &str) -> Result<(), TunError> {
     Ok(())
 }
 
-fn open_queues(options: &TunOptions) -> Result<Vec<TunQueue>, TunError> {
-    let mut flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
-    if options.queues > 1 {
-        flags |= libc::IFF_MULTI_QUEUE;
-    }
-    let mut queues = Vec::new();
-    for _ in 0..options.queues.max(1) {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open(DEVICE)
-            .map_err(TunError::Open)?;
-        ioctl::tun_attach(file.as_fd(), &options.name, flags as u16).map_err(|source| {
-            match source.raw_os_error() {
-                Some(libc::EBUSY) => TunError::Busy(options.name.clone()),
-                _ => TunError::Setup { step: ATTACH, source },
-            }
-        })?;
-        ioctl::tun_header_size(file.as_fd(), HEADER_LEN as i32).map_err(setup("TUNSETVNETHDRSZ"))?;
-        queues.push(TunQueue { file });
-    }
-    Ok(queues)
+fn open_queues(options: &TunOptions, multiple: bool) -> Result<Vec<TunQueue>, TunError> {
+    (0..options.queues.max(1)).map(|_| open_queue(options, flags(multiple))).collect()
+}
+
+fn flags(multiple: bool) -> libc::c_int {
+    let one = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    if multiple { one | libc::IFF_MULTI_QUEUE } else { one }
+}
+
+fn open_queue(options: &TunOptions, flags: libc::c_int) -> Result<TunQueue, TunError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(DEVICE)
+        .map_err(TunError::Open)?;
+    ioctl::tun_attach(file.as_fd(), &options.name, flags as u16).map_err(|source| {
+        match source.raw_os_error() {
+            Some(libc::EBUSY) => TunError::Busy(options.name.clone()),
+            _ => TunError::Setup { step: ATTACH, source },
+        }
+    })?;
+    ioctl::tun_header_size(file.as_fd(), HEADER_LEN as i32).map_err(setup("TUNSETVNETHDRSZ"))?;
+    Ok(TunQueue { file })
 }
 
 /// `fq_codel` where the kernel has it and nobody chose another; else why not.
-fn make_fair(netlink: &mut Netlink, index: u32) -> Result<(), String> {
+///
+/// A device that may have several queues gets `pfifo` at its root instead: by itself the kernel would give each of the 256
+/// queues the device could have a discipline of its own, 98 MB of memory at 10,000 packets.
+fn make_fair(netlink: &mut Netlink, index: u32, multiple: bool) -> Result<(), String> {
     match netlink.root_qdisc(index).map_err(|error| error.to_string())?.as_str() {
         FAIR => return Ok(()),
         "" | "noop" | "noqueue" | "mq" | "pfifo_fast" => {}
         other => return Err(format!("{other} is there")),
     }
-    netlink.set_root_qdisc(index, FAIR).map_err(|error| match error {
-        NetlinkError::Missing { .. } => "this kernel does not have it".to_owned(),
-        other => other.to_string(),
+    netlink.set_root_qdisc(index, FAIR).map_err(|error| {
+        if multiple {
+            // The device works without, and then costs that memory.
+            let _ = netlink.set_root_qdisc(index, PLAIN);
+        }
+        match error {
+            NetlinkError::Missing { .. } => "this kernel does not have it".to_owned(),
+            other => other.to_string(),
+        }
     })
 }
 

@@ -157,13 +157,20 @@ impl Workers {
 }
 
 impl Devices {
-    /// Gives a tunnel's queues to the workers: each is read by one and written to by any. Queues the tunnel had are let
-    /// go.
-    pub fn attach(&self, tunnel: TunnelId, queues: Vec<TunQueue>, offloads: Offloads) {
+    /// Gives a tunnel's queues to the workers: each is read by one and written to by any; `control`, that of control
+    /// packets, is read before the first and by the same, and not written to. Queues the tunnel had are let go.
+    pub fn attach(
+        &self,
+        tunnel: TunnelId,
+        queues: Vec<TunQueue>,
+        control: Option<TunQueue>,
+        offloads: Offloads,
+    ) {
         self.detach(tunnel);
         let workers = self.commands.len();
-        let queues =
-            (0..).zip(queues).map(|(index, tun)| Arc::new(Queue::new(tun, home(tunnel, index, workers))));
+        let queue = |index, tun, control| Arc::new(Queue::new(tun, control, home(tunnel, index, workers)));
+        let control = control.map(|tun| queue(0, tun, true));
+        let queues = (0..).zip(queues).map(|(index, tun)| queue(index, tun, false)).chain(control);
         let refusals = Refusals::new(Arc::clone(&self.crew.refused));
         let shared = Arc::new(Shared { queues: queues.collect(), offloads, refusals });
         self.attached.lock().unwrap_or_else(PoisonError::into_inner).insert(tunnel, Arc::clone(&shared));

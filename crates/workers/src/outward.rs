@@ -19,6 +19,9 @@ use super::thread::DeviceMap;
 const WAIT: Duration = Duration::from_millis(2);
 /// Frames of one step: a queue of small packets must not fill a step without end.
 const FRAMES: usize = 256;
+/// Control packets of one step: enough for any routing protocol, and a flood that has their mark leaves the others their
+/// turn. What exceeds it waits in its queue, and the device counts what finds no room there.
+const CONTROL_FRAMES: usize = 32;
 
 /// How a read ended.
 pub(super) enum Read {
@@ -62,7 +65,8 @@ impl Outward {
         now: Tick,
     ) -> Read {
         self.egress.serve_queue(seat.index);
-        for _ in 0..FRAMES {
+        let most = if seat.queue.control { CONTROL_FRAMES } else { FRAMES };
+        for _ in 0..most {
             let length = match seat.queue.tun.read(&mut self.frame) {
                 Ok(Some(length)) => length,
                 Ok(None) => return Read::Dry,

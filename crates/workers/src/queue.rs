@@ -24,6 +24,8 @@ pub(super) fn home(tunnel: TunnelId, queue: usize, workers: usize) -> usize {
 /// A queue and who reads it.
 pub(super) struct Queue {
     pub(super) tun: TunQueue,
+    /// Is it that of control packets, of which one is read before the others, and to which nobody writes?
+    pub(super) control: bool,
     reader: AtomicUsize,
     /// Octets read from it so far.
     octets: AtomicU64,
@@ -33,9 +35,10 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(tun: TunQueue, reader: usize) -> Self {
+    pub(super) fn new(tun: TunQueue, control: bool, reader: usize) -> Self {
         Self {
             tun,
+            control,
             reader: AtomicUsize::new(reader),
             octets: AtomicU64::new(0),
             #[cfg(any(test, feature = "killable"))]
@@ -79,7 +82,8 @@ impl Queue {
 /// A queue as one worker has it.
 pub(super) struct Seat {
     pub(super) queue: Arc<Queue>,
-    /// Its number among the device's.
+    /// Its number among the device's, by which its packets find their SA. That of control packets goes with the first, in
+    /// everything: two workers that seal for one SA overtake one another.
     pub(super) index: usize,
     /// Is it waited for in this worker's epoll?
     pub(super) waited: bool,
@@ -97,6 +101,7 @@ impl Seat {
 
 /// The device of one tunnel, as all workers share it.
 pub(super) struct Shared {
+    /// That of control packets, if there is one, is the last.
     pub(super) queues: Vec<Arc<Queue>>,
     /// What it takes as its kernel said when it was attached.
     pub(super) offloads: Offloads,
@@ -120,7 +125,7 @@ impl Device {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let seat = |(index, queue): (usize, &Arc<Queue>)| Seat {
             queue: Arc::clone(queue),
-            index,
+            index: if queue.control { 0 } else { index },
             waited: false,
             since: queue.octets(),
         };
@@ -137,7 +142,7 @@ impl Device {
     /// Where a frame is written: the kernel gives the packets of a flow's other direction to the queue its last packet was
     /// written to, so each flow is written to one, and they to all.
     pub(super) fn writer(&self, frame: &[IoSlice<'_>]) -> Option<&Queue> {
-        let index = match self.seats.len() {
+        let index = match self.seats.iter().filter(|seat| !seat.queue.control).count() {
             0 | 1 => 0,
             queues => flow(frame) as usize % queues,
         };

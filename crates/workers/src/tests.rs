@@ -12,7 +12,7 @@ use inet::{Prefix, Selector};
 use kernel::datagram::Source;
 use kernel::netlink::{Address, LinkChange, Netlink, Route, RouteChange, Target};
 use kernel::netns::Namespace;
-use kernel::tun::{self, Tun, TunOptions};
+use kernel::tun::{self, Steering, Tun, TunError, TunOptions};
 use tunnel::demux::NON_ESP_MARKER;
 use tunnel::publish::Publisher;
 use tunnel::{
@@ -61,7 +61,7 @@ impl Side {
                 assert_eq!(notes, [""; 0]);
                 let tun = device(&mut Netlink::open().unwrap(), own, peer, queues);
                 let offloads = tun.offloads();
-                workers.devices().attach(TUNNEL, tun.into_queues(), offloads);
+                workers.devices().attach(TUNNEL, tun.into_queues(), None, offloads);
                 (workers, uplink, outer)
             })
             .unwrap();
@@ -84,14 +84,18 @@ const DEVICE: &str = "vti0";
 
 /// The tunnel's device, with an address, and a route to the peer's.
 fn device(netlink: &mut Netlink, own: Ends, peer: Ends, queues: usize) -> Tun {
-    let tun = Tun::open(netlink, &TunOptions { queues, ..TunOptions::new(DEVICE) }).unwrap();
+    device_as(netlink, own, peer, &TunOptions { queues, ..TunOptions::new(DEVICE) }).unwrap()
+}
+
+fn device_as(netlink: &mut Netlink, own: Ends, peer: Ends, options: &TunOptions) -> Result<Tun, TunError> {
+    let tun = Tun::open(netlink, options)?;
     let change = LinkChange { mtu: Some(1400), up: Some(true), ..LinkChange::default() };
     netlink.set_link(tun.index(), &change).unwrap();
     netlink.add_address(&Address::new(tun.index(), own.inner.into(), 32)).unwrap();
     let to_peer = Route::new(Prefix::host(peer.inner.into()), 179, Target::Device(tun.index()));
     let route = Route { source: Some(own.inner.into()), ..to_peer };
     assert_eq!(netlink.apply(&[RouteChange::Add(route)]), [Ok(())]);
-    tun
+    Ok(tun)
 }
 
 fn path(own: Ends, peer: Ends, udp: bool) -> OuterPath {
@@ -258,6 +262,71 @@ fn flows_spread_over_the_queues_of_one_device_and_each_keeps_its_order() {
     transfer(&left, &right, 4 << 20);
     left.stop();
     right.stop();
+}
+
+/// Sends so many datagrams from the left with this type of service, each a flow of its own: those of one would be joined where
+/// they arrive, before others that left earlier.
+fn send(left: &Side, tos: u32, count: usize, what: &[u8]) {
+    let bind = || UdpSocket::bind((Ipv4Addr::from(LEFT.inner), 0)).unwrap();
+    for socket in left.namespace.run(|| (0..count).map(|_| bind()).collect::<Vec<_>>()).unwrap() {
+        socket2::SockRef::from(&socket).set_tos_v4(tos).unwrap();
+        // What finds no room in the device is no error of the socket, or one that says so.
+        let _ = socket.send_to(what, (Ipv4Addr::from(RIGHT.inner), 9));
+    }
+}
+
+#[test]
+fn control_packets_leave_before_a_full_queue_and_a_flood_of_them_leaves_the_others_their_turn() {
+    const ROOM: u32 = 40;
+    const CS6: u32 = 0xc0;
+    for workers in [1, 2] {
+        let (left, right) = pair(true, workers);
+        let to = right.namespace.run(|| UdpSocket::bind((Ipv4Addr::from(RIGHT.inner), 9)).unwrap()).unwrap();
+        to.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        // Both queues are full before anyone reads them.
+        left.workers.devices().detach(TUNNEL);
+        let open = || {
+            let mut netlink = Netlink::open().unwrap();
+            let control = Some(Arc::new(Steering::load().unwrap()));
+            let options = TunOptions { queue_len: ROOM, control, ..TunOptions::new(DEVICE) };
+            loop {
+                match device_as(&mut netlink, LEFT, RIGHT, &options) {
+                    // The worker has it still for a moment.
+                    Err(TunError::Busy(_)) => thread::yield_now(),
+                    tun => return tun.unwrap(),
+                }
+            }
+        };
+        let tun = left.namespace.run(open).unwrap();
+        send(&left, 0, 200, b"data");
+        send(&left, CS6, 200, b"keepalive");
+        let offloads = tun.offloads();
+        let (queues, control) = tun.into_all_queues();
+        left.workers.devices().attach(TUNNEL, queues, control, offloads);
+        let mut came = Vec::new();
+        while came.len() < 2 * ROOM as usize {
+            let mut got = [0; 20];
+            let length = to.recv(&mut got).unwrap();
+            came.push(got[..length].to_vec());
+        }
+        let control = came.iter().take_while(|what| *what == b"keepalive").count();
+        assert!(
+            control > 0 && control < ROOM as usize,
+            "{workers} workers: {control} before the first of the others"
+        );
+        assert_eq!(came.iter().filter(|what| *what == b"data").count(), ROOM as usize);
+        // Read together with the first queue, by whoever reads that.
+        let (home, other) =
+            (TUNNEL.0 as usize % workers as usize, (TUNNEL.0 as usize + 1) % workers as usize);
+        left.workers.devices().give(TUNNEL, home, other);
+        send(&left, CS6, 1, b"after");
+        let mut got = [0; 20];
+        let length = to.recv(&mut got).unwrap();
+        assert_eq!(&got[..length], b"after");
+        transfer(&left, &right, 1 << 20);
+        left.stop();
+        right.stop();
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::counters::Counters;
 use super::inward::Inward;
 use super::outward::{Outward, Read};
 use super::port::{Ports, Up};
-use super::queue::{Device, Shared, home};
+use super::queue::{Device, Seat, Shared, home};
 use super::sockets::WorkerSockets;
 
 /// Rounds over what is ready before asking again what is, and what commands came.
@@ -34,6 +34,8 @@ const BELL: u64 = 0;
 /// Tokens of sockets count from here; those of queues are this bit, the queue's number and the tunnel's.
 const SOCKETS: u64 = 1;
 const QUEUES: u64 = 1 << 63;
+/// This bit as well for those of control packets.
+const CONTROL: u64 = QUEUES | 1 << 62;
 
 /// What a worker is told.
 pub(super) enum Command {
@@ -170,6 +172,8 @@ impl Worker {
                         return false;
                     }
                 }
+                // Before whatever else is ready.
+                token if token >= CONTROL => live.insert(0, queue_of(token)),
                 token if token >= QUEUES => live.push(queue_of(token)),
                 token => {
                     let port = (token - SOCKETS) as usize;
@@ -203,7 +207,8 @@ impl Worker {
         let (number, workers) = (self.number, self.crew.loads.len());
         self.readings.clear();
         for (tunnel, device) in &mut self.devices {
-            for (index, seat) in device.seats.iter_mut().enumerate().filter(|(_, seat)| seat.waited) {
+            let read = |seat: &Seat| seat.waited && !seat.queue.control;
+            for (index, seat) in device.seats.iter_mut().enumerate().filter(|(_, seat)| read(seat)) {
                 let (octets, home) = (seat.brought(), home(*tunnel, index, workers));
                 self.readings.push(Reading { queue: (*tunnel, index), octets, home });
             }
@@ -215,14 +220,17 @@ impl Worker {
         }
     }
 
-    /// Lets another worker read a queue. Everything read here was sent by now, so no flow sees its packets reordered.
+    /// Lets another worker read a queue, and that of control packets with the first. Everything read here was sent by now, so no flow sees its packets reordered.
     fn give(&mut self, tunnel: TunnelId, index: usize, to: usize) {
-        let seat = self.devices.get_mut(&tunnel).and_then(|device| device.seats.get_mut(index));
-        let (Some(seat), Some(bell)) = (seat, self.crew.bells.get(to)) else { return };
-        if std::mem::take(&mut seat.waited) {
-            let _ = self.epoll.remove(&seat.queue.tun);
-            seat.queue.give_to(to);
-            bell.ring();
+        let (Some(device), Some(bell)) = (self.devices.get_mut(&tunnel), self.crew.bells.get(to)) else {
+            return;
+        };
+        for seat in device.seats.iter_mut().filter(|seat| seat.index == index) {
+            if std::mem::take(&mut seat.waited) {
+                let _ = self.epoll.remove(&seat.queue.tun);
+                seat.queue.give_to(to);
+                bell.ring();
+            }
         }
     }
 
@@ -233,7 +241,8 @@ impl Worker {
                 if seat.waited || seat.queue.reader() != self.number {
                     continue;
                 }
-                match self.epoll.add(&seat.queue.tun, token(*tunnel, index), Interest::READ) {
+                let token = token(*tunnel, index, seat.queue.control);
+                match self.epoll.add(&seat.queue.tun, token, Interest::READ) {
                     Ok(()) => {
                         seat.waited = true;
                         seat.brought();
@@ -342,11 +351,12 @@ fn tick(origin: Instant) -> Tick {
 }
 
 /// A queue in epoll's words.
-fn token(tunnel: TunnelId, queue: usize) -> u64 {
-    QUEUES | (queue as u64) << 32 | u64::from(tunnel.0)
+fn token(tunnel: TunnelId, queue: usize, control: bool) -> u64 {
+    let kind = if control { CONTROL } else { QUEUES };
+    kind | (queue as u64) << 32 | u64::from(tunnel.0)
 }
 
 /// And back.
 fn queue_of(token: u64) -> Source {
-    Source::Queue(TunnelId(token as u32), ((token & !QUEUES) >> 32) as usize)
+    Source::Queue(TunnelId(token as u32), ((token & !CONTROL) >> 32) as usize)
 }

@@ -61,7 +61,7 @@ impl Side {
             let (workers, uplink) = Workers::start(shares, &publisher.reader(), now()).unwrap();
             let tun = device(&mut Netlink::open().unwrap(), own, peer);
             let offloads = tun.offloads();
-            workers.devices().attach(TUNNEL, tun.into_queues(), offloads);
+            workers.devices().attach(TUNNEL, tun.into_queues(), None, offloads);
             (workers, uplink)
         };
         let (workers, uplink) = namespace.run(start).unwrap();

@@ -12,7 +12,7 @@ use kernel::tun::{self, Tun, TunError, TunOptions};
 use tunnel::TunnelId;
 use workers::Devices;
 
-use super::{Done, Ready};
+use super::{Control, Done, Ready};
 use crate::sockets::{off, on};
 
 /// A device that is open.
@@ -34,6 +34,7 @@ pub(super) fn carry_out(
     netlink: &mut Netlink,
     workers: &Devices,
     open_devices: &mut OpenDevices,
+    control: &Control,
     tunnel: TunnelId,
     change: Device,
 ) -> Option<Done> {
@@ -42,11 +43,18 @@ pub(super) fn carry_out(
             // Opened anew: the queue of before must be free.
             workers.detach(tunnel);
             let tries = if open_devices.remove(&tunnel).is_some() { TRIES } else { 1 };
-            let options = TunOptions { queues, kept_routes: Some(PROTOCOL), ..TunOptions::new(&name) };
-            let outcome = open(netlink, &options, &addresses, mtu, tries).map(|(tun, ready)| {
+            let options = TunOptions {
+                queues,
+                kept_routes: Some(PROTOCOL),
+                control: control.as_ref().ok().cloned(),
+                ..TunOptions::new(&name)
+            };
+            let outcome = open(netlink, &options, &addresses, mtu, tries).map(|(tun, mut ready)| {
+                ready.offloads.push(control_queue(&tun, control));
                 open_devices.insert(tunnel, OpenDevice { index: ready.index, name, addresses });
                 let offloads = tun.offloads();
-                workers.attach(tunnel, tun.into_queues(), offloads);
+                let (queues, control) = tun.into_all_queues();
+                workers.attach(tunnel, queues, control, offloads);
                 ready
             });
             Some(Done::Device { tunnel, outcome })
@@ -168,7 +176,7 @@ pub(super) fn sweep(netlink: &mut Netlink, kept: &BTreeSet<String>) {
         Err(error) => return tracing::warn!(%error, "interfaces of an earlier run could not be looked for"),
     };
     for link in left.into_iter().filter(|link| !kept.contains(&link.name)) {
-        // Only one can be attached: who can attach knows that nobody else is.
+        // What another is attached to is busy and stays.
         let outcome = Tun::open(netlink, &TunOptions::new(&link.name))
             .map_err(|error| error.to_string())
             .and_then(|tun| tun.destroy().map_err(|error| error.to_string()));
@@ -176,6 +184,16 @@ pub(super) fn sweep(netlink: &mut Netlink, kept: &BTreeSet<String>) {
             Ok(()) => tracing::info!(interface = %link.name, "removed an interface of an earlier run"),
             Err(error) => tracing::warn!(interface = %link.name, %error, "an interface of ours was left"),
         }
+    }
+}
+
+/// Have control packets a queue of their own? Without the program the device was not asked for one.
+fn control_queue(tun: &Tun, control: &Control) -> Offload {
+    const NAME: &str = "control-queue";
+    match (control, tun.control()) {
+        (Err(why), _) => off(NAME, why),
+        (Ok(_), Err(why)) => off(NAME, why),
+        (Ok(_), Ok(_)) => on(NAME),
     }
 }
 

@@ -35,6 +35,7 @@ use control::view::Offload;
 use gateway::{Applied, Change, Device, Effect, Input, KernelView, RequestId, Rules, Sources};
 use kernel::epoll::Bell;
 use kernel::netlink::{Netlink, SendDrops};
+use kernel::tun::Steering;
 use tunnel::TunnelId;
 use workers::Devices;
 
@@ -63,6 +64,16 @@ pub(crate) enum Command {
 
 /// What devices dropped, by their index.
 pub(crate) type Drops = BTreeMap<u32, SendDrops>;
+
+/// What gives control packets a queue of their own in each device, or why there is none.
+pub(crate) type Control = Result<Arc<Steering>, String>;
+
+/// Loads that. It takes a power that the daemon gives up afterwards (`CAP_BPF`).
+pub(crate) fn load_control() -> Control {
+    Steering::load()
+        .map(Arc::new)
+        .map_err(|error| format!("the kernel refuses the program that deals: {error}"))
+}
 
 /// What came of it.
 #[derive(Debug)]
@@ -140,16 +151,24 @@ pub(crate) struct Host {
 
 impl Host {
     /// Starts the thread, in the caller's network namespace. Devices of ours that are not in `kept` (names)
-    /// and that nobody has open are removed first; the queues of those to come go to `devices`.
+    /// and that nobody has open are removed first; the queues of those to come go to `devices`, with one for control
+    /// packets where `control` gives them one.
     pub(crate) fn start(
         kept: BTreeSet<String>,
         devices: Devices,
+        control: Control,
     ) -> io::Result<(Self, tokio::sync::mpsc::Receiver<Done>)> {
         let (outcomes, receiver) = tokio::sync::mpsc::channel(OUTCOMES);
         let commands = Arc::<Queue>::default();
         let bell = Arc::new(Bell::new()?);
-        let thread =
-            Thread::new(Netlink::open()?, devices, Arc::clone(&commands), Arc::clone(&bell), outcomes)?;
+        let thread = Thread::new(
+            Netlink::open()?,
+            devices,
+            control,
+            Arc::clone(&commands),
+            Arc::clone(&bell),
+            outcomes,
+        )?;
         let thread = thread.spawn(kept)?;
         Ok((Self { commands, bell, thread: Some(thread) }, receiver))
     }

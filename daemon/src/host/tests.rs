@@ -171,8 +171,9 @@ fn an_interface_has_exactly_its_addresses_also_after_its_mtu_was_too_small_for_i
         let workers = one_worker();
         let (devices, mut open, tunnel) =
             (workers.devices(), device::OpenDevices::new(), tunnel::TunnelId(1));
-        let mut change =
-            |netlink: &mut Netlink, change| device::carry_out(netlink, &devices, &mut open, tunnel, change);
+        let mut change = |netlink: &mut Netlink, change| {
+            device::carry_out(netlink, &devices, &mut open, &super::load_control(), tunnel, change)
+        };
         let wanted = [("10.9.0.1", 24), ("2001:db8:9::1", 64)].map(|(a, len)| (a.parse().unwrap(), len));
         let opened = |addresses: &[(std::net::IpAddr, u8)]| gateway::Device::Open {
             name: "vti0".to_owned(),
@@ -249,7 +250,7 @@ fn one_worker() -> workers::Workers {
 /// A host thread in the namespace of the caller, with the workers it needs.
 fn host_thread() -> (super::Host, tokio::sync::mpsc::Receiver<super::Done>, workers::Workers) {
     let workers = one_worker();
-    let (host, done) = super::Host::start(BTreeSet::new(), workers.devices()).unwrap();
+    let (host, done) = super::Host::start(BTreeSet::new(), workers.devices(), super::load_control()).unwrap();
     (host, done, workers)
 }
 
@@ -371,7 +372,8 @@ fn of_devices_that_go_together_one_that_is_anothers_by_now_is_left_and_told_of()
         for tunnel in tunnels {
             let (name, addresses) = (format!("vti{}", tunnel.0), Vec::new());
             let change = gateway::Device::Open { name, addresses, mtu: 1400, queues: 1 };
-            let done = device::carry_out(netlink, &devices, &mut open, tunnel, change);
+            let done =
+                device::carry_out(netlink, &devices, &mut open, &super::load_control(), tunnel, change);
             assert!(matches!(done, Some(super::Done::Device { outcome: Ok(_), .. })), "{done:?}");
         }
         assert!(tun::remove(netlink, "vti2").unwrap());

@@ -15,7 +15,7 @@ use workers::Devices;
 
 use super::queue::{Next, Queue};
 use super::watch::{self, Watch};
-use super::{Command, Done, Drops, device, read, routes, rules};
+use super::{Command, Control, Done, Drops, device, read, routes, rules};
 
 const BELL: u64 = 0;
 const MONITOR: u64 = 1;
@@ -36,6 +36,7 @@ pub(super) struct Thread {
     outcomes: Sender<Done>,
     workers: Devices,
     devices: device::OpenDevices,
+    control: Control,
     watch: Watch,
     /// The policy rules that shall stand, if any.
     rules: Option<Rules>,
@@ -49,6 +50,7 @@ impl Thread {
     pub(super) fn new(
         netlink: Netlink,
         workers: Devices,
+        control: Control,
         inbox: Arc<Queue>,
         bell: Arc<Bell>,
         outcomes: Sender<Done>,
@@ -67,6 +69,7 @@ impl Thread {
             outcomes,
             workers,
             devices: device::OpenDevices::new(),
+            control,
             watch: Watch::default(),
             rules: None,
             sources: Sources::new(),
@@ -138,8 +141,8 @@ impl Thread {
     fn carry_out(&mut self, command: Command, now: Instant) -> io::Result<()> {
         match command {
             Command::Device(tunnel, change) => {
-                let done =
-                    device::carry_out(&mut self.netlink, &self.workers, &mut self.devices, tunnel, change);
+                let Self { netlink, workers, devices, control, .. } = self;
+                let done = device::carry_out(netlink, workers, devices, control, tunnel, change);
                 if let Some(done) = done {
                     self.tell(done);
                 }

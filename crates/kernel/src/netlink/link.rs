@@ -27,6 +27,8 @@ pub struct Link {
     pub up: bool,
     /// Has it carrier as well (for a TUN: is a program attached)?
     pub running: bool,
+    /// Has it carrier, switched on or not (for a TUN: is a program attached)?
+    pub carrier: bool,
     /// Is it the loopback interface?
     pub loopback: bool,
     /// The kind of a virtual device: "tun", "veth", "bridge"; empty for hardware.
@@ -198,6 +200,7 @@ pub(super) fn read(message: &LinkMessage) -> Option<Link> {
         mtu: 0,
         up: header.flags.contains(LinkFlags::Up),
         running: header.flags.contains(LinkFlags::LowerUp),
+        carrier: false,
         loopback: header.link_layer_type == LinkLayerType::Loopback,
         kind: String::new(),
         alias: None,
@@ -210,6 +213,7 @@ pub(super) fn read(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
             LinkAttribute::IfAlias(alias) => link.alias = Some(alias.clone()),
             LinkAttribute::TxQueueLen(len) => link.queue_len = *len,
+            LinkAttribute::Carrier(carrier) => link.carrier = *carrier != 0,
             LinkAttribute::Group(group) => link.group = *group,
             LinkAttribute::LinkInfo(infos) => {
                 let mut kinds = infos.iter().filter_map(|info| match info {

@@ -1,4 +1,4 @@
-//! The few commands of bpf(2) that an XDP program is set up with.
+//! The few commands of bpf(2) that programs are set up with.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -11,6 +11,7 @@ const PROG_TEST_RUN: libc::c_int = 10;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const LINK_CREATE: libc::c_int = 28;
 
+const PROG_TYPE_SOCKET_FILTER: u32 = 1;
 const PROG_TYPE_XDP: u32 = 6;
 const ATTACH_XDP: u32 = 37;
 
@@ -132,13 +133,30 @@ impl<const KEY: usize> Map<KEY> {
 
 /// Loads an XDP program of whole instructions, which the kernel checks and copies.
 pub(crate) fn load_xdp(instructions: &[u8], license: &std::ffi::CStr) -> io::Result<OwnedFd> {
+    load(PROG_TYPE_XDP, instructions, license, b"causeway_esp")
+}
+
+/// Loads a socket filter of whole instructions, which is also what a TUN device takes to choose a queue by.
+pub(crate) fn load_filter(instructions: &[u8], license: &std::ffi::CStr) -> io::Result<OwnedFd> {
+    load(PROG_TYPE_SOCKET_FILTER, instructions, license, b"causeway_queue")
+}
+
+/// One instruction as the kernel reads it.
+pub(crate) fn instruction(operation: u8, to: u8, from: u8, offset: i16, value: i32) -> [u8; 8] {
+    let [o0, o1] = offset.to_ne_bytes();
+    let [v0, v1, v2, v3] = value.to_ne_bytes();
+    let registers = if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from };
+    [operation, registers, o0, o1, v0, v1, v2, v3]
+}
+
+fn load(kind: u32, instructions: &[u8], license: &std::ffi::CStr, name: &[u8]) -> io::Result<OwnedFd> {
     let count = u32::try_from(instructions.len() / 8).map_err(|_| io::ErrorKind::InvalidInput)?;
     let attr = Attr::new()
-        .word(0, PROG_TYPE_XDP)
+        .word(0, kind)
         .word(4, count)
         .pointer(8, instructions)
         .pointer(16, license.to_bytes_with_nul())
-        .name(48, b"causeway_esp");
+        .name(48, name);
     // SAFETY: the kernel reads `count` instructions of eight octets, which the slice holds, and the licence up to its
     // zero; no log is asked for, so it writes nowhere.
     unsafe { call(PROG_LOAD, &attr) }.map(owned)

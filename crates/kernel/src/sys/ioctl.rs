@@ -9,6 +9,10 @@ pub(crate) const NAME_MAX: usize = libc::IFNAMSIZ - 1;
 /// Octets of `struct ifreq`; `TUNSETIFF` reads and writes exactly so many.
 const IFREQ: usize = size_of::<libc::ifreq>();
 
+/// `TUNSETSTEERINGEBPF`, `_IOR('T', 224, int)`, made as the request beside it that libc knows, `_IOW('T', 208, unsigned int)`:
+/// which way the octets go stands elsewhere on some architectures.
+const STEERING: libc::Ioctl = libc::TUNGETFEATURES - 207 + 224;
+
 /// `TUNSETIFF`: attach the descriptor to the device `name` (made if missing), and give the name back.
 pub(crate) fn tun_attach(fd: BorrowedFd<'_>, name: &str, flags: u16) -> io::Result<String> {
     let mut request = [0_u8; IFREQ];
@@ -41,6 +45,14 @@ pub(crate) fn tun_persist(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
 pub(crate) fn tun_header_size(fd: BorrowedFd<'_>, octets: i32) -> io::Result<()> {
     // SAFETY: TUNSETVNETHDRSZ reads one int through the pointer, which is to a live local.
     let code = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const octets) };
+    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// `TUNSETSTEERINGEBPF`: which program chooses the queue of a packet to be read; `None`: the driver itself does.
+pub(crate) fn tun_steering(fd: BorrowedFd<'_>, program: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let program: libc::c_int = program.map_or(-1, |program| program.as_raw_fd());
+    // SAFETY: TUNSETSTEERINGEBPF reads one int through the pointer, which is to a live local.
+    let code = unsafe { libc::ioctl(fd.as_raw_fd(), STEERING, &raw const program) };
     if code < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

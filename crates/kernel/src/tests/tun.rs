@@ -1,14 +1,15 @@
 //! TUN devices: offloads, adoption, owners.
 
 use std::io::{IoSlice, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{configure, switch};
 use crate::epoll::{Bell, Epoll, Interest};
 use crate::netlink::{LinkChange, Netlink, NetlinkError, Route, RouteChange, RouteFilter, Target};
 use crate::netns::Namespace;
-use crate::tun::{self, READ_BUFFER, Tun, TunError, TunOptions, TunQueue};
+use crate::tun::{self, READ_BUFFER, Steering, Tun, TunError, TunOptions, TunQueue};
 
 #[test]
 fn a_tcp_transfer_crosses_two_devices_in_super_packets() {
@@ -187,9 +188,19 @@ fn several_queues_open_and_a_change_of_queue_mode_makes_the_device_anew() {
         let many = TunOptions { queues: 3, ..TunOptions::new("vti0") };
         let tun = Tun::open(netlink, &many).unwrap();
         assert_eq!(tun.queues().len(), 3);
+        let index = tun.index();
         drop(tun.into_queues());
         let single = Tun::open(netlink, &TunOptions::new("vti0")).unwrap();
-        assert_eq!(single.queues().len(), 1);
+        assert_eq!((single.queues().len(), single.index()), (1, index), "it does for one");
+        single.destroy().unwrap();
+        let single = Tun::open(netlink, &TunOptions::new("vti0")).unwrap();
+        let index = single.index();
+        drop(single);
+        let many = Tun::open(netlink, &many).unwrap();
+        assert!(
+            many.queues().len() == 3 && many.index() != index,
+            "of one queue the kernel makes no several"
+        );
     });
 }
 
@@ -283,4 +294,120 @@ fn a_discipline_someone_chose_stays_and_the_kernels_own_gives_way_to_a_fair_one(
             tun.destroy().unwrap();
         })
         .unwrap();
+}
+
+/// DSCP CS6, not ECN-capable.
+const CS6: u32 = 0xc0;
+
+#[test]
+fn a_control_packet_comes_out_of_a_queue_of_its_own_while_the_other_is_full() {
+    const ROOM: u32 = 10;
+    let steering = Arc::new(Steering::load().unwrap());
+    let namespace = Namespace::anonymous().unwrap();
+    let open = || {
+        let control = Some(Arc::clone(&steering));
+        let options = TunOptions { queue_len: ROOM, control, ..TunOptions::new("t0") };
+        Tun::open(&mut Netlink::open().unwrap(), &options)
+    };
+    namespace
+        .run(|| {
+            let tun = open().unwrap();
+            assert!(matches!(open(), Err(TunError::Busy(_))), "several queues, but not of several programs");
+            let ours: [IpAddr; 2] = [[10, 0, 0, 1].into(), "2001:db8::1".parse().unwrap()];
+            let index = configure(&namespace, "t0", &ours.map(|address| (address, 32)));
+            let mut netlink = Netlink::open().unwrap();
+            let beyond = ["10.1.0.0/16", "2001:db8:1::/48"].map(|prefix| {
+                RouteChange::Add(Route::new(prefix.parse().unwrap(), 179, Target::Device(index)))
+            });
+            assert_eq!(netlink.apply(&beyond), [Ok(()), Ok(())]);
+            let theirs: [IpAddr; 2] = [[10, 1, 0, 1].into(), "2001:db8:1::1".parse().unwrap()];
+            let (data, control) = (&tun.queues()[0], tun.control().unwrap());
+            for (own, peer) in ours.into_iter().zip(theirs) {
+                let socket = UdpSocket::bind((own, 0)).unwrap();
+                let mark = |tos| match own {
+                    IpAddr::V4(_) => socket2::SockRef::from(&socket).set_tos_v4(tos).unwrap(),
+                    IpAddr::V6(_) => socket2::SockRef::from(&socket).set_tclass_v6(tos).unwrap(),
+                };
+                let send = |what: &[u8]| drop(socket.send_to(what, (peer, 9)));
+                // Neighbours of CS6, and none of it.
+                for tos in [0, 0xb8, 0xe0] {
+                    mark(tos);
+                    (0..100).for_each(|_| send(b"data"));
+                }
+                mark(CS6);
+                send(b"keepalive");
+                mark(CS6 | 2);
+                send(b"keepalive too");
+                let taken = |queue: &TunQueue| {
+                    let mut buffer = vec![0; READ_BUFFER];
+                    let read = || queue.read(&mut buffer).unwrap().map(|length| buffer[..length].to_vec());
+                    std::iter::from_fn(read).collect::<Vec<_>>()
+                };
+                let (control, data) = (taken(control), taken(data));
+                assert!(data.len() >= ROOM as usize && data.len() < 100, "{}", data.len());
+                assert!(data.iter().all(|frame| frame.ends_with(b"data")));
+                let [first, second] = &control[..] else { panic!("{control:?}") };
+                assert!(first.ends_with(b"keepalive") && second.ends_with(b"keepalive too"));
+            }
+            drop(tun);
+            let again = open().unwrap();
+            assert!(again.adopted() && again.index() == index && again.control().is_ok());
+            again.destroy().unwrap();
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_device_of_several_queues_has_none_for_control_packets_and_says_why() {
+    let steering = Arc::new(Steering::load().unwrap());
+    inside(|netlink| {
+        let asked = TunOptions { control: Some(steering), ..TunOptions::new("vti0") };
+        let several = Tun::open(netlink, &TunOptions { queues: 2, ..asked.clone() }).unwrap();
+        let why = several.control().unwrap_err();
+        assert_eq!(why, "the device has several queues, among which the kernel deals");
+        assert_eq!(several.into_all_queues().1.map(drop), None);
+        // The one that was left does for one queue, with and without another for control packets.
+        let one = Tun::open(netlink, &asked).unwrap();
+        let index = one.index();
+        assert!(one.control().is_ok());
+        drop(one);
+        let plain = Tun::open(netlink, &TunOptions::new("vti0")).unwrap();
+        assert_eq!((plain.control().unwrap_err(), plain.index()), ("not asked for", index));
+    });
+}
+
+#[test]
+fn a_device_left_with_a_queue_for_control_packets_deals_flows_among_several_again() {
+    let steering = Arc::new(Steering::load().unwrap());
+    let namespace = Namespace::anonymous().unwrap();
+    namespace
+        .run(|| {
+            let mut netlink = Netlink::open().unwrap();
+            let control = TunOptions { control: Some(steering), ..TunOptions::new("t0") };
+            let left = Tun::open(&mut netlink, &control).unwrap().index();
+            let tun = Tun::open(&mut netlink, &TunOptions { queues: 2, ..control }).unwrap();
+            assert_eq!(tun.index(), left);
+            let index = configure(&namespace, "t0", &[(Ipv4Addr::new(10, 0, 0, 1).into(), 32)]);
+            let beyond = Route::new("10.1.0.0/16".parse().unwrap(), 179, Target::Device(index));
+            assert_eq!(netlink.apply(&[RouteChange::Add(beyond)]), [Ok(())]);
+            for _ in 0..64 {
+                UdpSocket::bind("10.0.0.1:0").unwrap().send_to(b"data", "10.1.0.1:9").unwrap();
+            }
+            for queue in tun.queues() {
+                assert!(queue.read(&mut vec![0; READ_BUFFER]).unwrap().is_some());
+            }
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_device_that_may_have_several_queues_has_one_discipline() {
+    let steering = Arc::new(Steering::load().unwrap());
+    inside(|netlink| {
+        let options = TunOptions { control: Some(steering), ..TunOptions::new("vti0") };
+        let tun = Tun::open(netlink, &options).unwrap();
+        switch(netlink, tun.index(), true);
+        let root = netlink.root_qdisc(tun.index()).unwrap();
+        assert_eq!(root, if tun.fair().is_ok() { "fq_codel" } else { "pfifo" });
+    });
 }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::sys::bpf::instruction;
+
 /// Octets of a key of the map of addresses: source and destination, sixteen each (IPv4 in the first four), the
 /// destination's link address, the Ethernet type.
 pub(super) const KEY: usize = 40;
@@ -89,10 +91,7 @@ struct Assembler {
 
 impl Assembler {
     fn one(&mut self, operation: u8, to: u8, from: u8, offset: i16, value: i32) {
-        let [o0, o1] = offset.to_ne_bytes();
-        let [v0, v1, v2, v3] = value.to_ne_bytes();
-        let registers = if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from };
-        self.code.push([operation, registers, o0, o1, v0, v1, v2, v3]);
+        self.code.push(instruction(operation, to, from, offset, value));
     }
 
     fn copy(&mut self, to: u8, from: u8) {
