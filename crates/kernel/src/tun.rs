@@ -162,9 +162,10 @@ impl Tun {
             // A device made with another queue mode cannot be attached to as that: make it anew.
             Err(TunError::Setup { step: ATTACH, source }) if source.raw_os_error() == Some(libc::EINVAL) => {
                 let Some(link) = existing else { return Err(TunError::Setup { step: ATTACH, source }) };
-                // One that was left by who could give it several queues does for one, and its routes stay.
-                if !options.multiple()
-                    && let Ok(tun) = Self::attach(netlink, options, Some(&link), true)
+                // One left in the other mode does for one queue: so it stays, and with it routes of others, which would
+                // go with it and leave what they carried to the next.
+                if options.queues <= 1
+                    && let Ok(tun) = Self::attach(netlink, options, Some(&link), !options.multiple())
                 {
                     return Ok(tun);
                 }
@@ -188,14 +189,17 @@ impl Tun {
         let [first, ..] = queues.as_slice() else { return Err(TunError::Name(options.name.clone())) };
         let offloads = set_offloads(first.as_fd())?;
         let control = match (&options.control, queues.as_slice()) {
-            (Some(steering), [_]) => {
+            (Some(steering), [_]) if multiple => {
                 steering::open_control(first, options, steering).map_err(|error| error.to_string())
             }
-            (asked, _) => {
+            (asked, queues) => {
                 // A device that was left has the program still; a kernel that knows none has left none.
                 let _ = ioctl::tun_steering(first.as_fd(), None);
-                let several = "the device has several queues, among which the kernel deals";
-                Err(asked.as_ref().map_or("not asked for", |_| several).to_owned())
+                let why = match queues {
+                    [_] => "the device was left with one queue; it has another when it is made anew",
+                    _ => "the device has several queues, among which the kernel deals",
+                };
+                Err(asked.as_ref().map_or("not asked for", |_| why).to_owned())
             }
         };
         let link = netlink.link_by_name(&options.name)?.ok_or(NetlinkError::Missing { text: None })?;

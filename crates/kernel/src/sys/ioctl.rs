@@ -9,7 +9,7 @@ pub(crate) const NAME_MAX: usize = libc::IFNAMSIZ - 1;
 /// Octets of `struct ifreq`; `TUNSETIFF` reads and writes exactly so many.
 const IFREQ: usize = size_of::<libc::ifreq>();
 
-/// `TUNSETSTEERINGEBPF`, `_IOR('T', 224, int)`, made as the request beside it that libc knows, `_IOW('T', 208, unsigned int)`:
+/// `TUNSETSTEERINGEBPF`, `_IOR('T', 224, int)`, made as the request beside it that libc knows, `_IOR('T', 207, unsigned int)`:
 /// which way the octets go stands elsewhere on some architectures.
 const STEERING: libc::Ioctl = libc::TUNGETFEATURES - 207 + 224;
 

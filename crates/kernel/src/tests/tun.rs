@@ -377,6 +377,30 @@ fn a_device_of_several_queues_has_none_for_control_packets_and_says_why() {
 }
 
 #[test]
+fn a_device_left_with_one_queue_stays_with_its_routes_and_without_one_for_control_packets() {
+    const PROTOCOL: u8 = 179;
+    let steering = Arc::new(Steering::load().unwrap());
+    inside(|netlink| {
+        let left = Tun::open(netlink, &TunOptions::new("vti0")).unwrap();
+        let index = left.index();
+        switch(netlink, index, true);
+        let route = Route::new("10.1.0.0/16".parse().unwrap(), PROTOCOL, Target::Device(index));
+        assert_eq!(netlink.apply(&[RouteChange::Add(route)]), [Ok(())]);
+        drop(left);
+        let asked =
+            TunOptions { control: Some(steering), kept_routes: Some(PROTOCOL), ..TunOptions::new("vti0") };
+        let tun = Tun::open(netlink, &asked).unwrap();
+        assert!(tun.adopted() && tun.index() == index && tun.queues().len() == 1);
+        assert!(tun.control().unwrap_err().contains("left with one queue"));
+        let filter = RouteFilter { table: None, protocol: Some(PROTOCOL), ipv4: None };
+        let routes = netlink.routes(filter).unwrap();
+        assert!(matches!(&routes[..], [route] if route.target == Target::Device(index)), "{routes:?}");
+        tun.destroy().unwrap();
+        assert!(Tun::open(netlink, &asked).unwrap().control().is_ok(), "made anew it has one");
+    });
+}
+
+#[test]
 fn a_device_left_with_a_queue_for_control_packets_deals_flows_among_several_again() {
     let steering = Arc::new(Steering::load().unwrap());
     let namespace = Namespace::anonymous().unwrap();
