@@ -143,9 +143,9 @@ def queues(lab, step):
     causeway.start()
     causeway.wait_up()
     stand.routed()
-    expect(number() == 1, "the queues of before were kept")
+    expect(number() == 2, "the queues of before were kept")
     ping(stand.lan, AZURE.host, count=5)
-    step("one again")
+    step("one again, and that for control packets")
 
 
 # The MSS that passes of the 1460 that a host on Ethernet asks for; the MTU of this suite is 1422 on a path of 1500.
