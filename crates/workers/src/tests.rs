@@ -2,36 +2,25 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
-use esp::{InboundParams, InboundSa, Limits, OutboundParams, OutboundSa};
-use inet::{Prefix, Selector};
 use kernel::datagram::Source;
-use kernel::netlink::{Address, LinkChange, Netlink, Route, RouteChange, Target};
+use kernel::netlink::{LinkChange, Netlink};
 use kernel::netns::Namespace;
 use kernel::tun::{self, Steering, Tun, TunError, TunOptions};
 use tunnel::demux::NON_ESP_MARKER;
 use tunnel::publish::Publisher;
-use tunnel::{
-    DfPolicy, InboundRow, MssPolicy, OutboundRow, OuterPath, Report, Selectors, Table, TunnelId, TunnelRow,
-};
+use tunnel::{DfPolicy, Report, TunnelRow};
 
+#[path = "../tests/stand/mod.rs"]
+mod stand;
+
+use self::stand::{DEVICE, Ends, TUNNEL, device_as, now, table, wire};
 use super::{Joins, Uplink, Upward, Workers};
 
-const TUNNEL: TunnelId = TunnelId(3);
 const LEFT: Ends = Ends { outer: [192, 0, 2, 1], inner: [10, 0, 0, 1], spi: 0x1000 };
 const RIGHT: Ends = Ends { outer: [192, 0, 2, 2], inner: [10, 0, 0, 2], spi: 0x2000 };
-
-#[derive(Clone, Copy)]
-struct Ends {
-    outer: [u8; 4],
-    inner: [u8; 4],
-    /// Of packets to this side.
-    spi: u32,
-}
 
 /// One gateway's datapath.
 struct Side {
@@ -41,11 +30,6 @@ struct Side {
     publisher: Publisher,
     /// The first worker's socket of port 4500.
     outer: Arc<kernel::udp::UdpSocket>,
-}
-
-fn now() -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "ticks need an origin")]
-    Instant::now()
 }
 
 impl Side {
@@ -80,93 +64,8 @@ impl Side {
     }
 }
 
-const DEVICE: &str = "vti0";
-
-/// The tunnel's device, with an address, and a route to the peer's.
 fn device(netlink: &mut Netlink, own: Ends, peer: Ends, queues: usize) -> Tun {
     device_as(netlink, own, peer, &TunOptions { queues, ..TunOptions::new(DEVICE) }).unwrap()
-}
-
-fn device_as(netlink: &mut Netlink, own: Ends, peer: Ends, options: &TunOptions) -> Result<Tun, TunError> {
-    let tun = Tun::open(netlink, options)?;
-    let change = LinkChange { mtu: Some(1400), up: Some(true), ..LinkChange::default() };
-    netlink.set_link(tun.index(), &change).unwrap();
-    netlink.add_address(&Address::new(tun.index(), own.inner.into(), 32)).unwrap();
-    let to_peer = Route::new(Prefix::host(peer.inner.into()), 179, Target::Device(tun.index()));
-    let route = Route { source: Some(own.inner.into()), ..to_peer };
-    assert_eq!(netlink.apply(&[RouteChange::Add(route)]), [Ok(())]);
-    Ok(tun)
-}
-
-fn path(own: Ends, peer: Ends, udp: bool) -> OuterPath {
-    let (local, remote) = (IpAddr::from(own.outer), IpAddr::from(peer.outer));
-    if udp {
-        OuterPath::Udp { local: (local, 4500).into(), remote: (remote, 4500).into() }
-    } else {
-        OuterPath::Esp { local, remote }
-    }
-}
-
-fn table(own: Ends, peer: Ends, udp: bool) -> Table {
-    let suite = crypto::Suite::new(crypto::Encr::from_keyword("aes256gcm16").unwrap(), None).unwrap();
-    let (encr_key, limits) = ([7; 36], Limits::default());
-    let all = Arc::new(Selectors::new(&[Selector::any_v4(), Selector::any_v6()]));
-    let outbound = OutboundParams {
-        spi: peer.spi,
-        suite,
-        encr_key: &encr_key,
-        integ_key: &[],
-        iv_seed: [0; 16],
-        esn: false,
-        limits,
-    };
-    let inbound = InboundParams {
-        spi: own.spi,
-        suite,
-        encr_key: &encr_key,
-        integ_key: &[],
-        esn: false,
-        replay_window: 1024,
-        limits,
-    };
-    let mut builder = Table::new().edit();
-    let path = path(own, peer, udp);
-    builder.set_tunnel(TunnelRow {
-        id: TUNNEL,
-        mtu: 1400,
-        mss: MssPolicy::Auto,
-        df: DfPolicy::Copy,
-        outbound: vec![OutboundRow {
-            sa: Arc::new(OutboundSa::new(outbound).unwrap()),
-            path,
-            local: Arc::clone(&all),
-            remote: Arc::clone(&all),
-        }],
-    });
-    builder.set_inbound(InboundRow {
-        tunnel: TUNNEL,
-        sa: Arc::new(InboundSa::new(inbound).unwrap()),
-        path,
-        local: Arc::clone(&all),
-        remote: all,
-    });
-    builder.build()
-}
-
-/// Two namespaces with a veth between, addresses on both ends.
-fn wire() -> (Namespace, Namespace) {
-    let (left, right) = (Namespace::anonymous().unwrap(), Namespace::anonymous().unwrap());
-    left.netlink().unwrap().create_veth("wan", "wan", Some(right.as_fd())).unwrap();
-    for (namespace, own) in [(&left, LEFT), (&right, RIGHT)] {
-        namespace.loopback_up().unwrap();
-        let mut netlink = namespace.netlink().unwrap();
-        let index = netlink.link_by_name("wan").unwrap().unwrap().index;
-        netlink.add_address(&Address::new(index, own.outer.into(), 24)).unwrap();
-        netlink
-            .set_link(index, &LinkChange { up: Some(true), no_link_local: true, ..LinkChange::default() })
-            .unwrap();
-    }
-    (left, right)
 }
 
 fn pair(udp: bool, workers: u32) -> (Side, Side) {
@@ -174,7 +73,7 @@ fn pair(udp: bool, workers: u32) -> (Side, Side) {
 }
 
 fn pair_of_queues(udp: bool, workers: u32, queues: usize) -> (Side, Side) {
-    let (left, right) = wire();
+    let (left, right) = wire(LEFT, RIGHT);
     let mut left = Side::start(left, LEFT, RIGHT, workers, queues);
     let mut right = Side::start(right, RIGHT, LEFT, workers, queues);
     left.publish(LEFT, RIGHT, udp);
@@ -283,8 +182,9 @@ fn control_packets_leave_before_a_full_queue_and_a_flood_of_them_leaves_the_othe
         let (left, right) = pair(true, workers);
         let to = right.namespace.run(|| UdpSocket::bind((Ipv4Addr::from(RIGHT.inner), 9)).unwrap()).unwrap();
         to.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
-        // Both queues are full before anyone reads them.
+        // Both queues are full before anyone reads them. The device of one queue would stay one.
         left.workers.devices().detach(TUNNEL);
+        tun::remove(&mut left.namespace.netlink().unwrap(), DEVICE).unwrap();
         let open = || {
             let mut netlink = Netlink::open().unwrap();
             let control = Some(Arc::new(Steering::load().unwrap()));
