@@ -21,7 +21,22 @@ const WAITING: usize = 1 << 14;
 /// Kinds of work.
 const KINDS: usize = 3;
 
-type Task = Box<dyn FnOnce() -> Outcome + Send>;
+/// What becomes of a piece of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It is computed.
+    Come,
+    /// It never is: too many wait.
+    Missed,
+}
+
+type Task = Box<dyn FnOnce(Turn) -> Outcome + Send>;
+
+/// What a thread does next.
+enum Next {
+    Compute(Task),
+    Tell(Outcome),
+}
 
 /// The threads, which end once it is dropped.
 pub(crate) struct Pool {
@@ -36,7 +51,10 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: Turns<Task>,
-    /// Pieces that were never computed.
+    /// What is told of pieces that were never computed, before anything else is computed. No more than there are SAs that wait: none asks
+    /// for more before it heard of what it asked for.
+    missed: VecDeque<Outcome>,
+    /// How many there were of those.
     overflows: u64,
     ended: bool,
 }
@@ -62,18 +80,22 @@ impl Pool {
     }
 
     /// Has it computed when the turn of its kind (0, 1 or 2) comes. Each IKE SA waits for one piece of work at a time, or
-    /// two; what was asked for one that is gone by then is computed all the same. Where too many of a kind wait, the oldest,
-    /// whose SA has most likely timed out, is not computed, and counted.
-    pub(crate) fn submit(&self, kind: usize, task: impl FnOnce() -> Outcome + Send + 'static) {
-        let lost = {
+    /// two; what was asked for one that is gone by then is computed all the same. Where too many of a kind wait, the oldest
+    /// is not computed, and counted; its SA hears of that as it would of the outcome.
+    pub(crate) fn submit(&self, kind: usize, task: impl FnOnce(Turn) -> Outcome + Send + 'static) {
+        let missed = self.shared.lock().waiting.push(kind, Box::new(task));
+        self.shared.changed.notify_one();
+        let Some(missed) = missed else { return };
+        let missed = missed(Turn::Missed);
+        let count = {
             let mut state = self.shared.lock();
-            let lost = state.waiting.push(kind, Box::new(task)).is_some();
-            state.overflows += u64::from(lost);
-            lost.then_some(state.overflows)
+            state.missed.push_back(missed);
+            state.overflows += 1;
+            state.overflows
         };
         self.shared.changed.notify_one();
         // With the first, and then ever more rarely.
-        if let Some(count) = lost.filter(|count| count.is_power_of_two()) {
+        if count.is_power_of_two() {
             tracing::warn!(count, "key exchanges that waited for too long are not computed: too many wait");
         }
     }
@@ -93,20 +115,25 @@ impl Shared {
     }
 
     fn work(&self, outcomes: &mpsc::Sender<Outcome>) {
-        while let Some(task) = self.next() {
-            if outcomes.blocking_send(task()).is_err() {
+        while let Some(next) = self.next() {
+            let outcome = match next {
+                Next::Compute(task) => task(Turn::Come),
+                Next::Tell(outcome) => outcome,
+            };
+            if outcomes.blocking_send(outcome).is_err() {
                 return;
             }
         }
     }
 
-    fn next(&self) -> Option<Task> {
+    fn next(&self) -> Option<Next> {
         let mut state = self.lock();
         loop {
             if state.ended {
                 return None;
             }
-            if let Some(next) = state.waiting.pop() {
+            let missed = state.missed.pop_front().map(Next::Tell);
+            if let Some(next) = missed.or_else(|| state.waiting.pop().map(Next::Compute)) {
                 return Some(next);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -173,10 +200,30 @@ mod tests {
         assert_eq!(lost, [0, 1, 2]);
         let order: Vec<usize> = std::iter::from_fn(|| turns.pop()).collect();
         assert_eq!((order.len(), order[0], order[1]), (WAITING + 1, usize::MAX, 3));
-        // A pool whose threads are busy with nothing, as none was started.
-        let pool = Pool { shared: Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() }) };
-        (0..WAITING + 2).for_each(|_| pool.submit(1, || Ok(Box::new(|| gateway::Input::Time))));
+    }
+
+    /// One whose threads are busy with nothing, as none was started.
+    fn idle_pool() -> Pool {
+        Pool { shared: Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() }) }
+    }
+
+    #[test]
+    fn what_is_not_computed_is_told_of_before_anything_else_is_computed() {
+        let pool = idle_pool();
+        // The outcome says which piece it is of, and what became of it.
+        for piece in 0..WAITING + 2 {
+            pool.submit(1, move |turn| Err(format!("{piece} {turn:?}")));
+        }
         assert_eq!(pool.shared.lock().overflows, 2);
+        let (outcomes, mut receiver) = mpsc::channel(WAITING + 2);
+        let shared = Arc::clone(&pool.shared);
+        let thread = std::thread::spawn(move || shared.work(&outcomes));
+        let words = |outcome: Outcome| outcome.err().unwrap();
+        let told: Vec<String> = (0..WAITING + 2).map(|_| words(receiver.blocking_recv().unwrap())).collect();
+        assert_eq!(told[..3], ["0 Missed", "1 Missed", "2 Come"]);
+        assert_eq!(told.last().unwrap(), &format!("{} Come", WAITING + 1));
+        drop(pool);
+        thread.join().unwrap();
     }
 
     #[test]
@@ -186,7 +233,7 @@ mod tests {
         let (at_once, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         for number in 0..200 {
             let (at_once, most) = (Arc::clone(&at_once), Arc::clone(&most));
-            pool.submit(number % KINDS, move || {
+            pool.submit(number % KINDS, move |_| {
                 most.fetch_max(at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::yield_now();
                 at_once.fetch_sub(1, Ordering::SeqCst);

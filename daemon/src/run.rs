@@ -48,6 +48,7 @@ pub(crate) fn run(file: &Path) -> ExitCode {
         }
     };
     let logging = logging::start(plan.gateway.log);
+    start::take_descriptors();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

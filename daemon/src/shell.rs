@@ -17,7 +17,7 @@ use crate::interfaces;
 use crate::io::bgp::Connections;
 use crate::io::control::{Asked, REPLIES, Reply};
 use crate::logging::Logging;
-use crate::pool::Pool;
+use crate::pool::{Pool, Turn};
 use crate::sockets::{IkeSender, SocketViews};
 use crate::start;
 
@@ -110,9 +110,12 @@ impl Shell {
                     tracing::debug!(remote = %path.remote, ?error, "IKE message not sent");
                 }
             }
-            Effect::Work(id, work) => self.pool.submit(work.turn(), move || {
+            Effect::Work(id, work) => self.pool.submit(work.turn(), move |turn| {
                 outcome_of(move || {
-                    let outcome = work.perform();
+                    let outcome = match turn {
+                        Turn::Come => work.perform(),
+                        Turn::Missed => work.refuse(),
+                    };
                     move || Input::Work(id, outcome)
                 })
             }),

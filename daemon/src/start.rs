@@ -39,6 +39,17 @@ pub(crate) fn keep_out_of_cores() {
     }
 }
 
+/// As many descriptors as this process may have at all: each tunnel takes two.
+pub(crate) fn take_descriptors() {
+    match privilege::raise_descriptors() {
+        Ok(count) => tracing::info!(count, "descriptors that may be open at a time"),
+        Err(error) => {
+            let count = privilege::descriptors();
+            tracing::warn!(count, %error, "the limit of open descriptors could not be raised");
+        }
+    }
+}
+
 /// No more power than the work needs; before any thread is started, which would keep it.
 pub(crate) fn confine() {
     if let Err(error) = privilege::keep_only(&privilege::Capability::DAEMON) {

@@ -23,6 +23,8 @@ pub enum Code {
     PeerDeleted,
     /// Something no RFC allows.
     PeerMisbehaved,
+    /// More key exchanges than this host computes.
+    Overloaded,
     /// The hard lifetime ended without a successor.
     Lifetime,
     /// By command, until the next command.
@@ -57,7 +59,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::PeerSilent,
         Self::NoProposal,
         Self::AuthenticationFailed,
@@ -66,6 +68,7 @@ impl Code {
         Self::PeerRefused,
         Self::PeerDeleted,
         Self::PeerMisbehaved,
+        Self::Overloaded,
         Self::Lifetime,
         Self::Stopped,
         Self::Cleared,
@@ -95,6 +98,7 @@ impl Code {
             Self::PeerRefused => "peer-refused",
             Self::PeerDeleted => "peer-deleted",
             Self::PeerMisbehaved => "peer-misbehaved",
+            Self::Overloaded => "overloaded",
             Self::Lifetime => "lifetime",
             Self::Stopped => "stopped",
             Self::Cleared => "cleared",
@@ -131,6 +135,9 @@ impl Code {
             Self::PeerRefused => "the peer's log says more",
             Self::PeerDeleted => "the peer ended the tunnel; it is dialled again",
             Self::PeerMisbehaved => "a capture of UDP 500 and 4500 will show it",
+            Self::Overloaded => {
+                "it is tried again by itself; smaller groups in the proposals, or fewer tunnels, take less to compute"
+            }
             Self::Lifetime => "the rekey did not come about; the log says why",
             Self::Stopped => "`causeway up` starts it",
             Self::Cleared => "it begins anew by itself; with start = \"respond\" when the peer dials",
@@ -259,6 +266,7 @@ impl Why {
             Failure::PeerRefused { .. } | Failure::WrongVersion { .. } => (Code::PeerRefused, Source::Peer),
             Failure::PeerDeleted => (Code::PeerDeleted, Source::Peer),
             Failure::Misbehaved(_) | Failure::BadPublicValue(_) => (Code::PeerMisbehaved, Source::Local),
+            Failure::Overloaded => (Code::Overloaded, Source::Local),
             Failure::TooMany | Failure::Abandoned => (Code::PeerSilent, Source::Local),
         };
         Self::new(code, source, failure.to_string(), at)
@@ -279,6 +287,7 @@ impl Why {
             | DownReason::Replaced
             | DownReason::PeerRestarted => (Code::PeerDeleted, Source::Peer),
             DownReason::Misbehaved => (Code::PeerMisbehaved, Source::Local),
+            DownReason::Overloaded => (Code::Overloaded, Source::Local),
         };
         Self::new(code, source, format!("the tunnel ended: {reason}"), at)
     }

@@ -58,11 +58,13 @@ pub enum Counter {
     ResourceRefused,
     /// The same the other way: the peer has enough of them.
     ResourceDenied,
+    /// Key exchanges that were never computed, because too many waited.
+    WorkRefused,
 }
 
 impl Counter {
     /// Every counter, in order.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Received,
         Self::Sent,
         Self::Retransmitted,
@@ -90,6 +92,7 @@ impl Counter {
         Self::Doubted,
         Self::ResourceRefused,
         Self::ResourceDenied,
+        Self::WorkRefused,
     ];
 
     /// A name for logs and views.
@@ -123,6 +126,7 @@ impl Counter {
             Self::Doubted => "doubted",
             Self::ResourceRefused => "resource-refused",
             Self::ResourceDenied => "resource-denied",
+            Self::WorkRefused => "work-refused",
         }
     }
 }

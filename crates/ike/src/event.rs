@@ -253,6 +253,8 @@ pub enum DownReason {
     PeerLost,
     /// The peer broke the protocol so that going on makes no sense.
     Misbehaved,
+    /// The peer has what we asked it for, and we were too busy to compute its keys.
+    Overloaded,
 }
 
 impl std::fmt::Display for DownReason {
@@ -270,6 +272,7 @@ impl std::fmt::Display for DownReason {
             Self::PeerRestarted => "the peer came again and remembers nothing of it (INITIAL_CONTACT)",
             Self::PeerLost => "the peer lost it",
             Self::Misbehaved => "the peer broke the protocol",
+            Self::Overloaded => "this host could not compute a key exchange: too many wait",
         })
     }
 }

@@ -73,6 +73,8 @@ pub enum Failure {
     },
     /// A bound of ours was reached.
     TooMany,
+    /// So many key exchanges waited here that this one was not computed.
+    Overloaded,
     /// The IKE SA ended while the attempt was under way.
     Abandoned,
 }
@@ -150,7 +152,10 @@ impl Failure {
     /// only tells how to word it.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::PeerSilent { .. } | Self::PeerDeleted | Self::TooMany | Self::Abandoned)
+        matches!(
+            self,
+            Self::PeerSilent { .. } | Self::PeerDeleted | Self::TooMany | Self::Overloaded | Self::Abandoned
+        )
     }
 }
 
@@ -220,6 +225,7 @@ impl fmt::Display for Failure {
             }
             Self::WrongVersion { theirs } => write!(f, "the peer speaks IKE version {theirs} only"),
             Self::TooMany => f.write_str("too many at a time"),
+            Self::Overloaded => f.write_str("too many key exchanges wait to be computed on this host"),
             Self::Abandoned => f.write_str("the IKE SA ended meanwhile"),
         }
     }

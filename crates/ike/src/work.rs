@@ -49,6 +49,8 @@ pub enum WorkOutcome {
     },
     /// The peer's public value failed its checks (RFC 6989).
     BadPublicValue,
+    /// It was never computed: too many others wait.
+    Refused,
 }
 
 impl Work {
@@ -61,6 +63,12 @@ impl Work {
             Self::Respond { .. } => 1,
             Self::Generate { .. } => 2,
         }
+    }
+
+    /// Gives it up uncomputed, its secrets wiped. Whoever waits for it has to hear that as it hears of any outcome.
+    #[must_use]
+    pub fn refuse(self) -> WorkOutcome {
+        WorkOutcome::Refused
     }
 
     /// Does it: milliseconds of arithmetic, no I/O.
@@ -100,6 +108,7 @@ impl std::fmt::Debug for WorkOutcome {
             Self::Shared(_) => "Shared(..)",
             Self::Responded { .. } => "Responded(..)",
             Self::BadPublicValue => "BadPublicValue",
+            Self::Refused => "Refused",
         })
     }
 }

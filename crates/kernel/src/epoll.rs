@@ -99,6 +99,13 @@ impl Epoll {
     }
 }
 
+/// A set is itself readable while anything in it is ready, so that it can be waited for in another.
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl AsRawFd for Epoll {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
@@ -163,5 +170,22 @@ mod tests {
         assert_eq!(ready.iter().map(|r| (r.token, r.readable)).collect::<Vec<_>>(), [(7, true)]);
         assert!(bell.hush());
         assert!(!bell.hush());
+    }
+
+    #[test]
+    fn a_set_in_a_set_is_ready_while_something_in_it_is() {
+        let (outer, inner, bell) = (Epoll::new().unwrap(), Epoll::new().unwrap(), Bell::new().unwrap());
+        inner.add(&bell, 7, Interest::READ).unwrap();
+        outer.add(&inner, 9, Interest::READ).unwrap();
+        let mut ready = Vec::with_capacity(4);
+        let mut told = |epoll: &Epoll| {
+            epoll.wait(&mut ready, Some(Duration::ZERO)).unwrap();
+            ready.iter().map(|one| one.token).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&outer), []);
+        bell.ring();
+        assert_eq!((told(&outer), told(&outer), told(&inner)), (vec![9], vec![9], vec![7]));
+        bell.hush();
+        assert_eq!((told(&outer), told(&inner)), (vec![], vec![]));
     }
 }

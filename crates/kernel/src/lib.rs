@@ -12,7 +12,7 @@
 //! | [`netns`] | network namespaces, made, entered and cleaned up |
 //! | [`epoll`] | waiting on many descriptors, and a bell to ring from another thread |
 //! | [`clock`] | the processor time of a thread |
-//! | [`privilege`] | capabilities, no new privileges, no core dumps |
+//! | [`privilege`] | capabilities, no new privileges, no core dumps, how many descriptors |
 //! | [`peer`] | who is at the other end of a Unix socket |
 //! | [`sysctl`] | reading (never writing) kernel settings |
 //! | [`procnet`] | who holds a UDP port or an IP protocol on this host |

@@ -1,8 +1,8 @@
-//! Less power for a daemon that has what it needs, and nothing of its memory in a core file.
+//! Less power for a daemon that has what it needs, nothing of its memory in a core file, and descriptors enough.
 
 use std::io;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set, set_capabilities,
     set_no_new_privs,
@@ -68,6 +68,23 @@ pub fn keep_only(kept: &[Capability]) -> io::Result<()> {
 pub fn no_core_dumps() -> io::Result<()> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// How many descriptors this process may have open: the soft limit of `RLIMIT_NOFILE`, `u64::MAX` for none.
+#[must_use]
+pub fn descriptors() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Raise that to the hard limit, which only root may pass; how many there may be from now on. Many shells and managers leave
+/// the soft limit at 1024 for programs that use select(2), which nothing here does. Programs started later inherit it.
+///
+/// # Errors
+/// The kernel refused, and it is what it was.
+pub fn raise_descriptors() -> io::Result<u64> {
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })?;
+    Ok(descriptors())
 }
 
 /// Leave the pages that hold `secret` out of core files, should one be written after all. The whole pages

@@ -13,7 +13,7 @@ use crate::datagram::{
     Head, PathError, RecvRing, Run, SendArena, SendReport, Sending, Source, next_path_error, send_runs,
 };
 use crate::sys::option;
-use crate::udp::{path_mtu, prepare, set_dont_fragment};
+use crate::udp::{mark_of, path_mtu, prepare, set_dont_fragment};
 
 /// IP protocol number of ESP (RFC 4303 section 2).
 const ESP: i32 = 50;
@@ -53,7 +53,6 @@ impl EspOptions {
 pub struct EspSocket {
     socket: Socket,
     family: Family,
-    mark: Option<u32>,
 }
 
 impl EspSocket {
@@ -66,7 +65,7 @@ impl EspSocket {
         let kind = Type::RAW.nonblocking().cloexec();
         let socket = Socket::new(domain, kind, Some(Protocol::from(ESP)))?;
         prepare(&socket, any, options.mark, options.path_errors, options.buffer)?;
-        Ok(Self { socket, family: options.family, mark: options.mark })
+        Ok(Self { socket, family: options.family })
     }
 
     /// The IP version it speaks.
@@ -108,7 +107,7 @@ impl EspSocket {
 
     /// What the kernel now holds for the path's MTU, IP header included.
     pub fn path_mtu(&self, dest: SocketAddr, source: Option<Source>) -> io::Result<u32> {
-        path_mtu(dest, source, self.mark)
+        path_mtu(dest, source, mark_of(&self.socket))
     }
 }
 

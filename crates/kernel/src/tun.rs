@@ -11,8 +11,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use crate::netlink::{Link, LinkChange, Netlink, NetlinkError};
+use crate::privilege::descriptors;
 use crate::sys::ioctl;
 
+mod discipline;
 mod remove;
 mod steering;
 
@@ -29,8 +31,6 @@ pub const READ_BUFFER: usize = HEADER_LEN + 65_535;
 pub const MAX_SLICES: usize = 1024;
 
 const DEVICE: &str = "/dev/net/tun";
-const FAIR: &str = "fq_codel";
-const PLAIN: &str = "pfifo";
 const OWNER: &str = "causeway:";
 const BASE: u32 = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
 const UDP: u32 = libc::TUN_F_USO4 | libc::TUN_F_USO6;
@@ -105,6 +105,12 @@ pub enum TunError {
     /// `/dev/net/tun` cannot be opened.
     #[error("{DEVICE}: {0}")]
     Open(#[source] io::Error),
+    /// This process has as many descriptors open as it may: this many.
+    #[error(
+        "{DEVICE}: this process may have no more than {0} descriptors (LimitNOFILE= of its unit, `ulimit -n`), and each queue of \
+         a device takes one"
+    )]
+    Descriptors(u64),
     /// The kernel refused a step of the set-up.
     #[error("{step}: {source}")]
     Setup {
@@ -221,11 +227,7 @@ impl Tun {
             let _ = netlink
                 .set_link(link.index, &LinkChange { gso_max: options.gso_max, ..LinkChange::default() });
         }
-        let fair = if options.fair {
-            make_fair(netlink, link.index, multiple)
-        } else {
-            Err("not asked for".to_owned())
-        };
+        let fair = discipline::put(netlink, link.index, options.fair, multiple);
         // Last, so that a device without alias never outlives us.
         ioctl::tun_persist(first.as_fd(), true).map_err(setup("TUNSETPERSIST"))?;
         let adopted = existing.is_some();
@@ -384,7 +386,10 @@ fn open_queue(options: &TunOptions, flags: libc::c_int) -> Result<TunQueue, TunE
         .write(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
         .open(DEVICE)
-        .map_err(TunError::Open)?;
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::EMFILE) => TunError::Descriptors(descriptors()),
+            _ => TunError::Open(error),
+        })?;
     ioctl::tun_attach(file.as_fd(), &options.name, flags as u16).map_err(|source| {
         match source.raw_os_error() {
             Some(libc::EBUSY) => TunError::Busy(options.name.clone()),
@@ -393,28 +398,6 @@ fn open_queue(options: &TunOptions, flags: libc::c_int) -> Result<TunQueue, TunE
     })?;
     ioctl::tun_header_size(file.as_fd(), HEADER_LEN as i32).map_err(setup("TUNSETVNETHDRSZ"))?;
     Ok(TunQueue { file })
-}
-
-/// `fq_codel` where the kernel has it and nobody chose another; else why not.
-///
-/// A device that may have several queues gets `pfifo` at its root instead: by itself the kernel would give each of the 256
-/// queues the device could have a discipline of its own, 98 MB of memory at 10,000 packets.
-fn make_fair(netlink: &mut Netlink, index: u32, multiple: bool) -> Result<(), String> {
-    match netlink.root_qdisc(index).map_err(|error| error.to_string())?.as_str() {
-        FAIR => return Ok(()),
-        "" | "noop" | "noqueue" | "mq" | "pfifo_fast" => {}
-        other => return Err(format!("{other} is there")),
-    }
-    netlink.set_root_qdisc(index, FAIR).map_err(|error| {
-        if multiple {
-            // The device works without, and then costs that memory.
-            let _ = netlink.set_root_qdisc(index, PLAIN);
-        }
-        match error {
-            NetlinkError::Missing { .. } => "this kernel does not have it".to_owned(),
-            other => other.to_string(),
-        }
-    })
 }
 
 /// Ask for all, then for less: UDP segmentation came with Linux 6.2.

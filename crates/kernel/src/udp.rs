@@ -49,7 +49,6 @@ impl UdpOptions {
 pub struct UdpSocket {
     socket: Socket,
     local: SocketAddr,
-    mark: Option<u32>,
     gso: Segmenting,
     gro: bool,
 }
@@ -75,7 +74,7 @@ impl UdpSocket {
             options.offload && option::get_int(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
         socket.bind(&options.bind.into())?;
         let local = socket.local_addr()?.as_socket().unwrap_or(options.bind);
-        Ok(Self { socket, local, mark: options.mark, gso: Segmenting::new(gso), gro })
+        Ok(Self { socket, local, gso: Segmenting::new(gso), gro })
     }
 
     /// The address and port it is bound to.
@@ -155,9 +154,9 @@ impl UdpSocket {
         crate::datagram::next_path_error(self.socket.as_fd())
     }
 
-    /// What the kernel now holds for the path's MTU, IP header included, seen from this socket's mark.
+    /// What the kernel now holds for the path's MTU, IP header included, seen with the mark this socket has now.
     pub fn path_mtu(&self, dest: SocketAddr, source: Option<Source>) -> io::Result<u32> {
-        path_mtu(dest, source, self.mark)
+        path_mtu(dest, source, mark_of(&self.socket))
     }
 }
 
@@ -208,6 +207,11 @@ pub fn source_for(dest: IpAddr, mark: Option<u32>) -> io::Result<IpAddr> {
     }
     socket.connect(&target.into())?;
     Ok(StdSocket::from(socket).local_addr()?.ip())
+}
+
+/// The mark of what a socket sends, which may have changed since it was opened.
+pub(crate) fn mark_of(socket: &Socket) -> Option<u32> {
+    socket.mark().ok().filter(|mark| *mark != 0)
 }
 
 /// Don't-fragment, set or clear.

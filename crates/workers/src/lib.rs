@@ -9,6 +9,7 @@
 //! | this one | starting, stopping, the handle others hold |
 //! | `sockets` | what they send and receive through |
 //! | `thread` | the loop of one worker |
+//! | `urgent` | control packets before few steps of others |
 //! | `queue` | a tunnel's queues, and who reads them |
 //! | `balance` | when a worker's queue is read by another |
 //! | `outward` | TUN to sockets |
@@ -30,6 +31,7 @@ mod queue;
 mod sockets;
 mod thread;
 mod uplink;
+mod urgent;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use kernel::epoll::{Epoll, Interest};
 use kernel::tun::{Offloads, TunQueue};
 use tunnel::TunnelId;
 use tunnel::inner::{TCP, UDP};
@@ -79,19 +80,51 @@ impl Queue {
     }
 }
 
+/// How a worker hears of what waits in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It does not: another reads it.
+    Not,
+    /// By epoll.
+    Waited,
+    /// Epoll refused it: the worker asks the queue itself.
+    Refused,
+}
+
 /// A queue as one worker has it.
 pub(super) struct Seat {
     pub(super) queue: Arc<Queue>,
     /// Its number among the device's, by which its packets find their SA. That of control packets goes with the first, in
     /// everything: two workers that seal for one SA overtake one another.
     pub(super) index: usize,
-    /// Is it waited for in this worker's epoll?
-    pub(super) waited: bool,
+    pub(super) heard: Heard,
     /// What it had brought when the balance's window began.
     since: u64,
 }
 
 impl Seat {
+    /// Is it this worker that reads it?
+    pub(super) fn read_here(&self) -> bool {
+        self.heard != Heard::Not
+    }
+
+    /// It is read here from now on: waited for in `whole`, or that of control packets in `urgent`; where that is refused, unasked.
+    pub(super) fn wait_in(&mut self, whole: &Epoll, urgent: &Epoll, token: u64) -> io::Result<()> {
+        let set = if self.queue.control { urgent } else { whole };
+        let outcome = set.add(&self.queue.tun, token, Interest::READ);
+        self.heard = if outcome.is_ok() { Heard::Waited } else { Heard::Refused };
+        outcome
+    }
+
+    /// It is not read here any more.
+    pub(super) fn leave(&mut self, whole: &Epoll, urgent: &Epoll) {
+        if std::mem::replace(&mut self.heard, Heard::Not) == Heard::Waited {
+            let set = if self.queue.control { urgent } else { whole };
+            // A device that is gone may have left the set by itself.
+            let _ = set.remove(&self.queue.tun);
+        }
+    }
+
     /// Octets read since this was asked last, or since the reading began here.
     pub(super) fn brought(&mut self) -> u64 {
         let now = self.queue.octets();
@@ -126,7 +159,7 @@ impl Device {
         let seat = |(index, queue): (usize, &Arc<Queue>)| Seat {
             queue: Arc::clone(queue),
             index: if queue.control { 0 } else { index },
-            waited: false,
+            heard: Heard::Not,
             since: queue.octets(),
         };
         Self { seats: shared.queues.iter().enumerate().map(seat).collect(), shared }

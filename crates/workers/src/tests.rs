@@ -14,7 +14,7 @@ use tunnel::publish::Publisher;
 use tunnel::{DfPolicy, Report, TunnelRow};
 
 #[path = "../tests/stand/mod.rs"]
-mod stand;
+pub(crate) mod stand;
 
 use self::stand::{DEVICE, Ends, TUNNEL, device_as, now, table, wire};
 use super::{Joins, Uplink, Upward, Workers};

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use kernel::clock;
 use kernel::epoll::{Bell, Epoll, Interest, Ready};
 use tokio::sync::mpsc::Sender;
 use tunnel::publish::Reader;
@@ -22,8 +21,9 @@ use super::counters::Counters;
 use super::inward::Inward;
 use super::outward::{Outward, Read};
 use super::port::{Ports, Up};
-use super::queue::{Device, Seat, Shared, home};
+use super::queue::{Device, Shared};
 use super::sockets::WorkerSockets;
+use super::urgent::Urgent;
 
 /// Rounds over what is ready before asking again what is, and what commands came.
 const ROUNDS: usize = 8;
@@ -34,8 +34,12 @@ const BELL: u64 = 0;
 /// Tokens of sockets count from here; those of queues are this bit, the queue's number and the tunnel's.
 const SOCKETS: u64 = 1;
 const QUEUES: u64 = 1 << 63;
-/// This bit as well for those of control packets.
-const CONTROL: u64 = QUEUES | 1 << 62;
+/// Any of the queues of control packets, which are in a set of their own.
+const URGENT: u64 = u64::MAX;
+/// Queues that epoll refused, for want of memory or by `fs.epoll.max_user_watches`, are read and offered to it again so often.
+const AGAIN: Duration = Duration::from_millis(50);
+
+mod reading;
 
 /// What a worker is told.
 pub(super) enum Command {
@@ -69,6 +73,7 @@ pub(super) type DeviceMap = BTreeMap<TunnelId, Device>;
 /// What has something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
+    /// By its place among the device's.
     Queue(TunnelId, usize),
     Socket(usize),
 }
@@ -88,6 +93,9 @@ pub(super) struct Worker {
     captures: Captures,
     up: Up,
     live: Vec<Source>,
+    urgent: Urgent,
+    /// Some queue is read here that epoll refused.
+    refused_any: bool,
     balance: Balance,
     /// Room for what the queues read here brought in a window.
     readings: Vec<Reading<(TunnelId, usize)>>,
@@ -112,6 +120,7 @@ impl Worker {
         if let Some(bell) = crew.bells.get(number) {
             epoll.add(bell, BELL, Interest::READ)?;
         }
+        let urgent = Urgent::inside(&epoll, URGENT)?;
         let ports = Ports::new(sockets);
         for (token, fd) in (SOCKETS..).zip(ports.heard()) {
             epoll.add(fd, token, Interest::READ)?;
@@ -130,6 +139,8 @@ impl Worker {
             captures: Captures::default(),
             up: Up::new(up, counters),
             live: Vec::with_capacity(READY),
+            urgent,
+            refused_any: false,
             balance: Balance::default(),
             readings: Vec::new(),
             refused: 0,
@@ -153,7 +164,7 @@ impl Worker {
     fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::with_capacity(READY);
         loop {
-            self.epoll.wait(&mut ready, None)?;
+            self.epoll.wait(&mut ready, self.refused_any.then_some(AGAIN))?;
             if !self.turn(&ready) {
                 return Ok(());
             }
@@ -165,6 +176,8 @@ impl Worker {
         self.heed_refusals();
         let mut live = std::mem::take(&mut self.live);
         live.clear();
+        // Of more than one wait tells of, this set may be among those that it did not.
+        self.urgent.begin(ready.len() == READY || ready.iter().any(|one| one.token == URGENT));
         for one in ready {
             match one.token {
                 BELL => {
@@ -172,8 +185,7 @@ impl Worker {
                         return false;
                     }
                 }
-                // Before whatever else is ready.
-                token if token >= CONTROL => live.insert(0, queue_of(token)),
+                URGENT => {}
                 token if token >= QUEUES => live.push(queue_of(token)),
                 token => {
                     let port = (token - SOCKETS) as usize;
@@ -184,13 +196,24 @@ impl Worker {
                 }
             }
         }
-        // Nobody's flood keeps another waiting for longer than one step of each.
+        if self.refused_any {
+            self.offer_again(&mut live);
+        }
+        // Nobody's flood keeps another waiting for longer than one step of each, nor a control packet for longer than a few steps.
         for _ in 0..ROUNDS {
             let now = tick(self.origin);
-            live.retain(|source| self.step(*source, now));
+            if self.urgent.is_due() {
+                self.serve_urgent(now);
+            }
+            live.retain(|source| {
+                if self.urgent.is_due_before_step() {
+                    self.serve_urgent(now);
+                }
+                self.step(*source, now)
+            });
             self.outward.flush(&mut self.ports, &self.devices, &mut self.up, now);
             self.up.pass();
-            if live.is_empty() {
+            if live.is_empty() && !self.urgent.is_due() {
                 break;
             }
         }
@@ -199,60 +222,13 @@ impl Worker {
         true
     }
 
-    /// Once a window: may another worker read what is read here, or shall it have back what is its own?
-    fn rebalance(&mut self, now: Tick) {
-        if !self.balance.is_due(now) {
-            return;
+    /// Reads the queues of control packets in which something waits.
+    fn serve_urgent(&mut self, now: Tick) {
+        let ready = self.urgent.look();
+        for one in &ready {
+            self.step(queue_of(one.token), now);
         }
-        let (number, workers) = (self.number, self.crew.loads.len());
-        self.readings.clear();
-        for (tunnel, device) in &mut self.devices {
-            let read = |seat: &Seat| seat.waited && !seat.queue.control;
-            for (index, seat) in device.seats.iter_mut().enumerate().filter(|(_, seat)| read(seat)) {
-                let (octets, home) = (seat.brought(), home(*tunnel, index, workers));
-                self.readings.push(Reading { queue: (*tunnel, index), octets, home });
-            }
-        }
-        let used = clock::thread_time();
-        let moved = self.balance.close(number, &self.crew.loads, now, used, &self.readings);
-        if let Some(((tunnel, index), to)) = moved {
-            self.give(tunnel, index, to);
-        }
-    }
-
-    /// Lets another worker read a queue, and that of control packets with the first. Everything read here was sent by now, so no flow sees its packets reordered.
-    fn give(&mut self, tunnel: TunnelId, index: usize, to: usize) {
-        let (Some(device), Some(bell)) = (self.devices.get_mut(&tunnel), self.crew.bells.get(to)) else {
-            return;
-        };
-        for seat in device.seats.iter_mut().filter(|seat| seat.index == index) {
-            if std::mem::take(&mut seat.waited) {
-                let _ = self.epoll.remove(&seat.queue.tun);
-                seat.queue.give_to(to);
-                bell.ring();
-            }
-        }
-    }
-
-    /// Waits for the queues that are this worker's to read and are not waited for yet.
-    fn take_up(&mut self) {
-        for (tunnel, device) in &mut self.devices {
-            for (index, seat) in device.seats.iter_mut().enumerate() {
-                if seat.waited || seat.queue.reader() != self.number {
-                    continue;
-                }
-                let token = token(*tunnel, index, seat.queue.control);
-                match self.epoll.add(&seat.queue.tun, token, Interest::READ) {
-                    Ok(()) => {
-                        seat.waited = true;
-                        seat.brought();
-                    }
-                    Err(error) => {
-                        tracing::error!(tunnel = tunnel.0, %error, "the tunnel's device cannot be waited for");
-                    }
-                }
-            }
-        }
+        self.urgent.give_back(ready);
     }
 
     /// One bounded piece of work; may there be more?
@@ -274,7 +250,7 @@ impl Worker {
             }
             Source::Queue(tunnel, index) => {
                 let seat = self.devices.get(&tunnel).and_then(|device| device.seats.get(index));
-                let Some(seat) = seat.filter(|seat| seat.waited) else { return false };
+                let Some(seat) = seat.filter(|seat| seat.read_here()) else { return false };
                 let read = self.outward.read(
                     tunnel,
                     table,
@@ -329,9 +305,8 @@ impl Worker {
 
     fn detach(&mut self, tunnel: TunnelId) {
         let Some(device) = self.devices.remove(&tunnel) else { return };
-        for seat in device.seats.iter().filter(|seat| seat.waited) {
-            // A device that is gone may have left the set by itself.
-            let _ = self.epoll.remove(&seat.queue.tun);
+        for mut seat in device.seats {
+            seat.leave(&self.epoll, &self.urgent.epoll);
         }
         self.inward.follow(&self.devices);
     }
@@ -350,13 +325,10 @@ fn tick(origin: Instant) -> Tick {
     Tick(u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A queue in epoll's words.
-fn token(tunnel: TunnelId, queue: usize, control: bool) -> u64 {
-    let kind = if control { CONTROL } else { QUEUES };
-    kind | (queue as u64) << 32 | u64::from(tunnel.0)
+/// A queue, of the epoll's words for it.
+fn queue_of(token: u64) -> Source {
+    Source::Queue(TunnelId(token as u32), ((token & !QUEUES) >> 32) as usize)
 }
 
-/// And back.
-fn queue_of(token: u64) -> Source {
-    Source::Queue(TunnelId(token as u32), ((token & !CONTROL) >> 32) as usize)
-}
+#[cfg(test)]
+mod tests;

@@ -15,8 +15,8 @@ const ECHO_REQUEST: u8 = 8;
 const ECHO_REPLY: u8 = 0;
 /// Octets of an echo request: header and payload, as `ping` sends them.
 const ECHO: usize = 64;
-/// How long an answer may take.
-const WAIT: Duration = Duration::from_millis(500);
+/// How long an answer may take: a machine that is busy for a moment loses nothing.
+const WAIT: Duration = Duration::from_secs(2);
 /// The port of the stream.
 const PORT: u16 = 5201;
 const BLOCK: usize = 256 * 1024;
@@ -51,6 +51,8 @@ impl Pinger {
             let length = match (&self.socket).read(&mut packet) {
                 Ok(length) => length,
                 Err(error) if timed_out(&error) => return Ok(None),
+                // Stopped and continued: with a time limit the kernel does not begin the call again (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
             if self.is_reply(packet.get(..length).unwrap_or_default(), to) {

@@ -95,8 +95,8 @@ pub(crate) enum Done {
     Drops {
         /// Who asked.
         request: RequestId,
-        /// The packets.
-        drops: Drops,
+        /// The packets, read once for all who asked meanwhile.
+        drops: Arc<Drops>,
     },
     /// The thread is dead; the daemon must not go on without it.
     Died(String),

@@ -239,7 +239,7 @@ fn a_path_that_is_none_is_told_from_a_prefix_that_is_refused() {
 }
 
 /// A worker in the namespace of the caller.
-fn one_worker() -> workers::Workers {
+pub(super) fn one_worker() -> workers::Workers {
     let publisher = tunnel::publish::Publisher::default();
     #[expect(clippy::disallowed_methods, reason = "ticks need an origin")]
     let origin = std::time::Instant::now();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use gateway::{Device, Rules, Sources};
+use gateway::{Device, RequestId, Rules, Sources};
 use kernel::epoll::{Bell, Epoll, Interest};
 use kernel::netlink::{Interest as Groups, Monitor, Netlink};
 use tokio::sync::mpsc::Sender;
@@ -114,7 +114,7 @@ impl Thread {
     /// Carries out the commands that wait, in order; `false` when the other end is gone.
     fn obey(&mut self, now: Instant) -> io::Result<bool> {
         self.bell.hush();
-        let (mut asked, mut closing) = (false, Vec::new());
+        let (mut asked, mut closing, mut curious) = (false, Vec::new(), Vec::new());
         loop {
             let next = self.inbox.next();
             // Those that are to go one after another go together: the kernel takes its time for each removal.
@@ -127,6 +127,7 @@ impl Thread {
             match next {
                 // Several questions at once have one answer, behind everything that was to be done before.
                 Next::Do(Command::Read) => asked = true,
+                Next::Do(Command::Drops(request)) => curious.push(request),
                 Next::Do(command) => self.carry_out(command, now)?,
                 Next::Nothing => break,
                 Next::Ended => return Ok(false),
@@ -135,7 +136,24 @@ impl Thread {
         if asked {
             self.read();
         }
+        self.tell_drops(&curious);
         Ok(true)
+    }
+
+    /// Reads once what the devices dropped, for all who asked. Whoever hears that may ask again at once, and has to wait until
+    /// the kernel's announcements had their turn.
+    fn tell_drops(&mut self, curious: &[RequestId]) {
+        if curious.is_empty() {
+            return;
+        }
+        let drops = self.netlink.tun_drops().unwrap_or_else(|error| {
+            tracing::warn!(%error, "what the interfaces dropped could not be read");
+            Drops::new()
+        });
+        let drops = Arc::new(drops);
+        for request in curious {
+            self.tell(Done::Drops { request: *request, drops: Arc::clone(&drops) });
+        }
     }
 
     fn carry_out(&mut self, command: Command, now: Instant) -> io::Result<()> {
@@ -171,13 +189,7 @@ impl Thread {
                 }
             }
             Command::Read => self.read(),
-            Command::Drops(request) => {
-                let drops = self.netlink.tun_drops().unwrap_or_else(|error| {
-                    tracing::warn!(%error, "what the interfaces dropped could not be read");
-                    Drops::new()
-                });
-                self.tell(Done::Drops { request, drops });
-            }
+            Command::Drops(request) => self.tell_drops(&[request]),
         }
         Ok(())
     }
@@ -221,5 +233,48 @@ impl Thread {
     fn tell(&self, done: Done) {
         // It fails when the control thread is gone, which ends this thread too.
         let _ = self.outcomes.blocking_send(done);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{inside, one_worker};
+    use super::*;
+
+    /// Questions that wait at first, and answers upon which another is asked at once.
+    const WAITING: u64 = 3;
+    const EAGER: u64 = 200;
+
+    #[test]
+    fn clients_that_never_stop_asking_for_drops_leave_the_kernel_its_turn() {
+        inside(|_, _| {
+            let workers = one_worker();
+            let (inbox, bell) = (Arc::<Queue>::default(), Arc::new(Bell::new().unwrap()));
+            // Of one place: when the thread may tell the next answer, a new question is already there.
+            let (outcomes, mut heard) = tokio::sync::mpsc::channel(1);
+            let (netlink, control) = (Netlink::open().unwrap(), Err("none".to_owned()));
+            let mut thread =
+                Thread::new(netlink, workers.devices(), control, Arc::clone(&inbox), bell, outcomes).unwrap();
+            (0..WAITING).for_each(|number| assert!(inbox.push(Command::Drops(RequestId(number)))));
+            let answers = std::thread::scope(|scope| {
+                let clients = scope.spawn(|| {
+                    let mut answers = Vec::new();
+                    while let Some(Done::Drops { request, .. }) = heard.blocking_recv() {
+                        answers.push(request.0);
+                        if request.0 < EAGER {
+                            assert!(inbox.push(Command::Drops(RequestId(request.0 + WAITING))));
+                        }
+                    }
+                    answers
+                });
+                #[expect(clippy::disallowed_methods, reason = "the loop is given the time")]
+                let now = Instant::now();
+                assert!(thread.obey(now).unwrap());
+                drop(thread);
+                clients.join().unwrap()
+            });
+            assert_eq!(answers, [0, 1, 2], "all that waited, and nothing of what was asked meanwhile");
+            workers.stop();
+        });
     }
 }

@@ -218,6 +218,9 @@ impl Engine {
     pub fn handle_work(&mut self, work: WorkId, outcome: WorkOutcome, now: Instant) {
         match self.core.owner_of(work) {
             Some(ike) => {
+                if matches!(outcome, WorkOutcome::Refused) {
+                    self.core.counters.count(Counter::WorkRefused);
+                }
                 self.tell_whether_alone(ike);
                 self.with(ike, now, |sa, ctx| sa.handle_work(work, outcome, ctx));
             }

@@ -218,6 +218,13 @@ impl Up {
                 let failure = task.group.map_or(Failure::Abandoned, Failure::BadPublicValue);
                 self.child_failed(*task, failure, RETRY, shell, ctx);
             }
+            (Stage::Generating(_), WorkOutcome::Refused) => {
+                self.child_failed(*task, Failure::Overloaded, RETRY, shell, ctx);
+            }
+            (Stage::Agreeing(_), WorkOutcome::Refused) => {
+                // The peer holds it, and may have given up its own for it.
+                self.child_broken(*task, Failure::Overloaded, DownReason::Overloaded, shell, ctx);
+            }
             (Stage::Generating(_) | Stage::Agreeing(_) | Stage::Sent(_), _) => {
                 self.task = Some(Task::Child(task))
             }

@@ -10,7 +10,6 @@ use super::serve::Refusal;
 use crate::child::{Agreed, Child, ChildAnswer, ChildPhase};
 use crate::config::{Connection, Path};
 use crate::core::Ctx;
-use crate::counters::Counter;
 use crate::event::{ChildId, Note, Role};
 use crate::failure::{Exchange, Failure, NoProposal};
 use crate::negotiate::{EspChoice, Pfs, answer_esp, choose_esp, describe};
@@ -212,11 +211,13 @@ impl Up {
             WorkOutcome::Responded { public, shared } => {
                 self.finish_child(serving, Some((public, shared)), shell, ctx);
             }
-            WorkOutcome::BadPublicValue | WorkOutcome::Pair(_) | WorkOutcome::Shared(_) => {
-                ctx.count(Counter::BadBody);
+            WorkOutcome::BadPublicValue
+            | WorkOutcome::Pair(_)
+            | WorkOutcome::Shared(_)
+            | WorkOutcome::Refused => {
                 ctx.core.free_esp_spi(serving.spi_in);
                 self.forget_collision(serving.spi_in);
-                let refusal = Refusal::bare(NotifyType::INVALID_SYNTAX, None);
+                let refusal = Refusal::uncomputed(&outcome, ctx);
                 self.answer_refusal(*refusal, serving.header, serving.path, shell, ctx);
             }
         }

@@ -152,6 +152,11 @@ impl Initiating {
                 let group = self.group;
                 self.fail(Failure::BadPublicValue(group), ctx)
             }
+            (InitStage::Generating(work) | InitStage::Agreeing(work, _), WorkOutcome::Refused)
+                if work == done =>
+            {
+                self.fail(Failure::Overloaded, ctx)
+            }
             (stage, _) => {
                 self.stage = stage;
                 State::Initiating(self)

@@ -95,6 +95,8 @@ impl Answering {
         }
         match outcome {
             WorkOutcome::Responded { public, shared } => self.respond(shell, public, &shared, ctx),
+            // The peer repeats its request, which is then taken for new.
+            WorkOutcome::Refused => State::Closed,
             WorkOutcome::BadPublicValue | WorkOutcome::Pair(_) | WorkOutcome::Shared(_) => {
                 ctx.count(Counter::BadBody);
                 let failure = Failure::BadPublicValue(self.suite.group);

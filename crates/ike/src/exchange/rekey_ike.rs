@@ -116,6 +116,10 @@ impl Up {
             (Stage::Agreeing(_), WorkOutcome::BadPublicValue) => {
                 self.ike_failed(Failure::BadPublicValue(task.group), RETRY, shell, ctx);
             }
+            (Stage::Generating(_), WorkOutcome::Refused) => {
+                self.ike_failed(Failure::Overloaded, RETRY, shell, ctx);
+            }
+            (Stage::Agreeing(_), WorkOutcome::Refused) => self.ike_without_keys(&task, shell, ctx),
             (Stage::Generating(_) | Stage::Agreeing(_) | Stage::Sent(_), _) => {
                 self.task = Some(Task::Ike(task))
             }
@@ -249,6 +253,20 @@ impl Up {
             }
             _ => self.ike_failed(refused(notify, Exchange::RekeyIke), RETRY, shell, ctx),
         }
+    }
+
+    /// The successor's keys are never computed, and the peer holds it. Where the peer's own is the one to stay (section 2.8.2)
+    /// there is that; else all ends, and a new dial brings both ends together.
+    fn ike_without_keys(&mut self, task: &IkeTask, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let ours = task.reply.as_ref().map(|reply| task.ni.as_slice().min(reply.nr.as_slice()));
+        let peers = self.peer_rekey.as_ref().map(|peer| peer.low.as_slice());
+        let lost =
+            self.phase != Phase::Current || peers.is_some_and(|low| ours.is_some_and(|ours| ours < low));
+        if lost {
+            return self.ike_failed(Failure::Overloaded, RETRY, shell, ctx);
+        }
+        ctx.failed(self.conn, Failure::Overloaded);
+        self.delete_ike(DownReason::Overloaded, shell, ctx);
     }
 
     /// It came to nothing. With the peer's own made meanwhile, that is no failure.

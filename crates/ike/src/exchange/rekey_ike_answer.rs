@@ -8,7 +8,6 @@ use super::rekey_ike::Successor;
 use super::serve::Refusal;
 use crate::config::Path;
 use crate::core::{Cross, Ctx};
-use crate::counters::Counter;
 use crate::event::{IkeId, Role};
 use crate::failure::{Exchange, Failure, NoProposal};
 use crate::keys::Ingredients;
@@ -108,12 +107,14 @@ impl Up {
                 let of = Successor { id, role: Role::Responder, suite: choice.suite, shared, with };
                 self.make_successor(of, shell, ctx).map(|made| (made, public.clone()))
             }
-            WorkOutcome::BadPublicValue | WorkOutcome::Pair(_) | WorkOutcome::Shared(_) => None,
+            WorkOutcome::BadPublicValue
+            | WorkOutcome::Pair(_)
+            | WorkOutcome::Shared(_)
+            | WorkOutcome::Refused => None,
         };
         let Some(((new_shell, new), public)) = made else {
-            ctx.count(Counter::BadBody);
             self.peer_rekey = None;
-            let refusal = Refusal::bare(NotifyType::INVALID_SYNTAX, None);
+            let refusal = Refusal::uncomputed(&outcome, ctx);
             self.answer_refusal(*refusal, header, path, shell, ctx);
             return self.resume_ike(shell, ctx);
         };

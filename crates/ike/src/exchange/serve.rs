@@ -10,6 +10,7 @@ use crate::core::Ctx;
 use crate::counters::Counter;
 use crate::failure::Failure;
 use crate::sa::{Shell, Up};
+use crate::work::WorkOutcome;
 
 /// A request that is not granted: what the peer is told, and what the owner of the connection is.
 pub(crate) struct Refusal {
@@ -30,6 +31,16 @@ impl Refusal {
     pub(crate) fn temporary(ctx: &mut Ctx<'_>) -> Box<Self> {
         ctx.count(Counter::TemporaryFailure);
         Self::bare(NotifyType::TEMPORARY_FAILURE, None)
+    }
+
+    /// The key exchange of a peer's request came to nothing: by its public value, or for want of time, in which case "at a
+    /// later time" it may not.
+    pub(super) fn uncomputed(outcome: &WorkOutcome, ctx: &mut Ctx<'_>) -> Box<Self> {
+        if matches!(outcome, WorkOutcome::Refused) {
+            return Self::temporary(ctx);
+        }
+        ctx.count(Counter::BadBody);
+        Self::bare(NotifyType::INVALID_SYNTAX, None)
     }
 
     /// RFC 7296 section 1.3: another group than the one the peer began with.

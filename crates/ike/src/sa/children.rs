@@ -134,7 +134,8 @@ impl Up {
             | DownReason::Replaced
             | DownReason::PeerRestarted
             | DownReason::PeerLost
-            | DownReason::Misbehaved => {
+            | DownReason::Misbehaved
+            | DownReason::Overloaded => {
                 let linger = child.linger;
                 self.tell_child_down(id, reason, linger, ctx);
             }

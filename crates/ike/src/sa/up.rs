@@ -285,7 +285,8 @@ impl Up {
             | DownReason::Reconfigured
             | DownReason::Rekeyed
             | DownReason::PeerLost
-            | DownReason::Misbehaved => Duration::ZERO,
+            | DownReason::Misbehaved
+            | DownReason::Overloaded => Duration::ZERO,
         };
         for child in children {
             self.remove_child(child, reason, linger, ctx);

@@ -7,6 +7,7 @@ mod establish;
 mod host;
 mod hostile;
 mod many;
+mod overload;
 mod pair;
 mod refusals;
 mod rekey;

@@ -57,6 +57,9 @@ pub(super) struct Translator {
 /// What may stand on the way of a datagram: `None` takes it off.
 pub(super) type Tap = Box<dyn FnMut(usize, &mut Vec<u8>) -> bool>;
 
+/// Does a host (the first argument) refuse to compute this?
+pub(super) type Full = Box<dyn FnMut(usize, &Work) -> bool>;
+
 pub(super) struct World {
     pub(super) now: Instant,
     pub(super) start: Instant,
@@ -64,6 +67,7 @@ pub(super) struct World {
     pub(super) weather: Weather,
     pub(super) nat: Option<Translator>,
     pub(super) tap: Option<Tap>,
+    pub(super) full: Option<Full>,
     pub(super) rng: ChaCha20Rng,
     flights: Vec<Flight>,
     jobs: VecDeque<(Instant, Job)>,
@@ -117,6 +121,7 @@ impl World {
             weather: Weather::FAIR,
             nat: None,
             tap: None,
+            full: None,
             rng,
             flights: Vec::new(),
             jobs: VecDeque::new(),
@@ -264,7 +269,8 @@ impl World {
         self.now = self.now.max(at);
         if let Some(index) = self.jobs.iter().position(|(at, _)| *at <= self.now) {
             if let Some((_, Job(host, id, work))) = self.jobs.remove(index) {
-                let outcome = work.perform();
+                let full = self.full.as_mut().is_some_and(|full| full(host, &work));
+                let outcome = if full { work.refuse() } else { work.perform() };
                 let now = self.now;
                 self.hosts[host].engine.handle_work(id, outcome, now);
                 self.drain(host);

@@ -10,7 +10,7 @@ use crate::netlink::{
 const OURS: u8 = 200;
 
 /// Events until one fits; a test that waits in vain ends in `readable`.
-fn until(monitor: &mut Monitor, fits: impl Fn(&Event) -> bool) -> Event {
+pub(super) fn until(monitor: &mut Monitor, fits: impl Fn(&Event) -> bool) -> Event {
     loop {
         while let Some(event) = monitor.next_event().unwrap() {
             if fits(&event) {

@@ -427,11 +427,21 @@ fn a_device_left_with_a_queue_for_control_packets_deals_flows_among_several_agai
 #[test]
 fn a_device_that_may_have_several_queues_has_one_discipline() {
     let steering = Arc::new(Steering::load().unwrap());
-    inside(|netlink| {
-        let options = TunOptions { control: Some(steering), ..TunOptions::new("vti0") };
-        let tun = Tun::open(netlink, &options).unwrap();
-        switch(netlink, tun.index(), true);
-        let root = netlink.root_qdisc(tun.index()).unwrap();
-        assert_eq!(root, if tun.fair().is_ok() { "fq_codel" } else { "pfifo" });
-    });
+    for fair in [true, false] {
+        let control = Some(Arc::clone(&steering));
+        inside(|netlink| {
+            let options = TunOptions { control, fair, ..TunOptions::new("vti0") };
+            let tun = Tun::open(netlink, &options).unwrap();
+            switch(netlink, tun.index(), true);
+            let root = netlink.root_qdisc(tun.index()).unwrap();
+            assert_eq!(root, if tun.fair().is_ok() { "fq_codel" } else { "pfifo" });
+            assert!(fair || tun.fair() == Err("not asked for"));
+            // One that stood for a while with a discipline for each of its queues has one for all as well.
+            let index = tun.index();
+            drop(tun);
+            netlink.set_root_qdisc(index, "mq").unwrap();
+            let tun = Tun::open(netlink, &options).unwrap();
+            assert_ne!(netlink.root_qdisc(tun.index()).unwrap(), "mq");
+        });
+    }
 }

@@ -7,8 +7,9 @@ use inet::Prefix;
 
 use super::{A4, A4_SECOND, A6, B4, B6, Pair, readable};
 use crate::datagram::{PathErrorKind, RecvRing, Run, Segmentation, SendArena, SendFailure, Source};
-use crate::netlink::{LinkChange, Route, RouteChange, Target};
+use crate::netlink::{LinkChange, Route, RouteChange, Rule, Target};
 use crate::netns::Namespace;
+use crate::raw::{EspOptions, EspSocket, Family};
 use crate::udp::{UdpOptions, UdpSocket, path_mtu, source_for};
 
 const ANY4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 4500);
@@ -93,12 +94,27 @@ fn where_the_kernel_refuses_every_segmented_send_nothing_is_lost_and_it_is_refus
     // The kernel cuts nothing for a socket that sends without checksums: EINVAL, of whatever size.
     crate::sys::option::set_int(from.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
     let bytes = payload(30, 1000, 1);
-    let run = Run { segment: Some(1000), ..Run::single(SocketAddr::new(B4.into(), 4500), &bytes) };
+    let source = Some(Source { address: A4_SECOND.into(), ifindex: 0 });
+    let to = SocketAddr::new(B4.into(), 4500);
+    let run = Run { segment: Some(1000), source, tos: 0xb9, ..Run::single(to, &bytes) };
     let mut arena = SendArena::new();
-    let report = from.send_runs(&[run, run], &mut arena);
+    let report = pair.a.run(|| from.send_runs(&[run, run], &mut arena)).unwrap();
     assert_eq!((report.datagrams, arena.failures()), (60, &[][..]), "{report:?}");
     assert_eq!((report.given_up, from.segmentation()), (Some(Segmentation::Refused), Segmentation::Refused));
-    assert!(gather(&at, 2 * bytes.len()).0 == [&bytes[..], &bytes].concat());
+    let (mut ring, mut got) = (RecvRing::coalescing(), Vec::new());
+    while got.len() < 2 * bytes.len() {
+        readable(&at);
+        at.recv_batch(&mut ring).unwrap();
+        for message in ring.messages() {
+            got.extend_from_slice(message.bytes);
+            assert_eq!(
+                (message.source.ip(), message.tos),
+                (A4_SECOND.into(), 0xb9),
+                "as the send it stands for"
+            );
+        }
+    }
+    assert!(got == [&bytes[..], &bytes].concat());
     let report = from.send_runs(&[run], &mut arena);
     assert_eq!((report.datagrams, report.calls, report.given_up), (30, 1, None), "not tried again");
 }
@@ -276,4 +292,33 @@ fn a_message_larger_than_its_slot_comes_empty_and_a_second_socket_is_refused() {
     assert_eq!(held.len(), 3, "{held:?}");
     let me = format!("({})", std::process::id());
     assert!(held.iter().all(|h| h.processes.iter().any(|p| p.ends_with(&me))), "{held:?}");
+}
+
+#[test]
+fn the_path_mtu_is_that_of_the_mark_a_socket_has_now() {
+    const TABLE: u32 = 100;
+    const MARK: u32 = 7;
+    let pair = Pair::new();
+    let to = SocketAddr::new(B4.into(), 4500);
+    pair.a
+        .run(|| {
+            let mut netlink = crate::netlink::Netlink::open().unwrap();
+            let narrow = Route {
+                mtu: Some(1300),
+                table: TABLE,
+                ..Route::new(Prefix::host(B4.into()), 200, Target::Device(pair.index_a))
+            };
+            assert_eq!(netlink.apply(&[RouteChange::Add(narrow)]), [Ok(())]);
+            netlink
+                .add_rule(&Rule { mark: Some((MARK, u32::MAX)), ..Rule::new(true, 200, TABLE, 200) })
+                .unwrap();
+            let udp = UdpSocket::bind(&UdpOptions::new(ANY4)).unwrap();
+            let esp = EspSocket::open(&EspOptions::new(Family::V4)).unwrap();
+            for (mark, mtu) in [(0, 1500), (MARK, 1300), (0, 1500)] {
+                socket2::SockRef::from(&udp).set_mark(mark).unwrap();
+                socket2::SockRef::from(&esp).set_mark(mark).unwrap();
+                assert_eq!((udp.path_mtu(to, None).unwrap(), esp.path_mtu(to, None).unwrap()), (mtu, mtu));
+            }
+        })
+        .unwrap();
 }
