@@ -19,7 +19,7 @@ from lab.causeway import REPOSITORY, Causeway
 from lab.shell import expect, holds, wait_until
 from lab.toml_text import Inline, merge
 from lab.topology import LAN_HOST, Site
-from lab.traffic import Probe, lossless, ping, traceroute, transfer
+from lab.traffic import Probe, lossless, ping, traceroute, transfer, until_answered
 
 from .stand import mss_of
 
@@ -45,7 +45,7 @@ def run(lab, cell):
     causeway.start()
     for tunnel in TUNNELS:
         causeway.wait_up(tunnel.name)
-        wait_until(f"BGP of {tunnel.name} at AWS", lambda t=tunnel: aws.routing.established_with(t), 10)
+        wait_until(f"BGP of {tunnel.name} at AWS", lambda t=tunnel: aws.routing.established_with(t), 20)
     step(f"the example {'behind a NAT' if nat else 'as it is shipped'}: both tunnels up with BGP")
     {"failover": failover, "route-limit": route_limit, "behind-nat": behind_nat}[cell](site, aws, causeway, step)
     wire_right(wan.stop(), udp=nat)
@@ -69,7 +69,7 @@ def nothing_left(site, aws):
     links, routes = site.gateway.ip("-o link"), site.gateway.ip("route show table all")
     expect("aws1" not in links and "aws2" not in links, f"a device is left:\n{links}")
     expect("10.20." not in routes and "198.51.100." not in routes, f"a route is left:\n{routes}")
-    wait_until("AWS's SAs gone", lambda: not aws.charon.sas(), 5)
+    wait_until("AWS's SAs gone", lambda: not aws.charon.sas(), 20)
 
 
 # -- two tunnels
@@ -81,7 +81,7 @@ def failover(site, aws, causeway, step):
     step("best path by MED, ping and transfers both ways, MSS clamped")
     probe = Probe(site.lan, LAN_HOST, aws.vpc, AWS.host, pps=PACE).started()
     aws.take_away(FIRST)
-    wait_until("the kernel's route leads into the second tunnel", lambda: way(site) == "aws2", 10)
+    moved_at_both_ends(site, aws)
     ping(site.lan, AWS.host, count=3)
     ping(aws.vpc, LAN_HOST, count=3)
     moved(probe, "taken away with a DELETE", step)
@@ -98,6 +98,12 @@ def failover(site, aws, causeway, step):
     back(site, aws, causeway, step, lambda: site.internet.nft("flush ruleset"))
 
 
+def moved_at_both_ends(site, aws):
+    """What was in the first tunnel goes through the second, there and back."""
+    wait_until("the kernel's route leads into the second tunnel", lambda: way(site) == "aws2", 20)
+    wait_until("AWS's route as well", lambda: aws.routing.way_to("192.168.1.0/24") == SECOND.device, 20)
+
+
 def set_hold(site, aws, causeway):
     """Times of a few seconds, but AWS's own with --full; returns the hold time."""
     if os.environ.get("CAUSEWAY_LAB_FULL"):
@@ -107,7 +113,7 @@ def set_hold(site, aws, causeway):
     causeway.reload(merge(causeway.tree, quick))
     for tunnel in TUNNELS:
         wait_until(f"{tunnel.name} up with a hold time of 6 s", lambda t=tunnel: agreed_hold(causeway, t) == 6 and causeway.up(t.name), 30)
-    wait_until("both routes are back", lambda: way(site) == "aws1" and aws.routing.way_to("192.168.1.0/24") == FIRST.device, 10)
+    wait_until("both routes are back", lambda: way(site) == "aws1" and aws.routing.way_to("192.168.1.0/24") == FIRST.device, 20)
     return 6
 
 
@@ -116,13 +122,13 @@ def paths_right(site, aws, causeway):
     for tunnel in TUNNELS:
         theirs = aws.charon.spis_of(tunnel)
         expect(causeway.spis(tunnel.name) == (theirs[1], theirs[0]), f"SPIs of {tunnel.name}: {causeway.spis(tunnel.name)} here, {theirs} there")
-        wait_until("our prefix at AWS", lambda t=tunnel: aws.routing.routes_from(t) == {"192.168.1.0/24"}, 10)
-        wait_until("the VPC's prefix here", lambda t=tunnel: causeway.received(t.name).get(AWS.prefix, {}).get("accepted"), 10)
+        wait_until("our prefix at AWS", lambda t=tunnel: aws.routing.routes_from(t) == {"192.168.1.0/24"}, 20)
+        wait_until("the VPC's prefix here", lambda t=tunnel: causeway.received(t.name).get(AWS.prefix, {}).get("accepted"), 20)
     table = {p["prefix"]: p for p in causeway.show("bgp")["prefixes"]}
     paths = table[AWS.prefix]["paths"]
     expect([(p["peer"], p["best"], p["med"], p["aspath"]) for p in paths] == [("aws-1", True, 100, "64512"), ("aws-2", False, 200, "64512")],
            f"the paths are {paths}")
-    route = wait_until("the VPC's prefix in the kernel", lambda: way(site) and site.gateway.ip(f"route show {AWS.prefix}"), 10)
+    route = wait_until("the VPC's prefix in the kernel", lambda: way(site) and site.gateway.ip(f"route show {AWS.prefix}"), 20)
     for word in ("dev aws1", "src 192.168.1.1", "metric 20"):
         expect(word in route, f"{word!r} is not in the kernel's route: {route}")
 
@@ -169,7 +175,7 @@ def back(site, aws, causeway, step, give_back):
     probe = Probe(site.lan, LAN_HOST, aws.vpc, AWS.host, pps=PACE).started()
     give_back()
     causeway.wait_up(FIRST.name, timeout=60)
-    wait_until("the kernel's route leads into the first tunnel", lambda: way(site) == "aws1", 10)
+    wait_until("the kernel's route leads into the first tunnel", lambda: way(site) == "aws1", 20)
     wait_until("AWS's route as well", lambda: aws.routing.way_to("192.168.1.0/24") == FIRST.device, 20)
     ping(site.lan, AWS.host, count=3)
     there, back_again = lossless(probe)
@@ -194,7 +200,7 @@ def behind_nat(site, aws, causeway, step):
     before = [causeway.ike_spis(t.name) for t in TUNNELS]
     site.translate(port=41000)
     site.nat.run(["conntrack", "-F"], check=False)
-    wait_until("packets flow from the LAN", lambda: ping(site.lan, AWS.host, count=1, check=False, timeout=1), 25)
+    until_answered("packets flow from the LAN", site.lan, AWS.host, 25)
     wait_until("both mappings moved at AWS", lambda: ports_at(aws) == {t.outside: "41000" for t in TUNNELS}, 30)
     ping(site.lan, AWS.host, count=3)
     ping(aws.vpc, LAN_HOST, count=3)
@@ -203,7 +209,7 @@ def behind_nat(site, aws, causeway, step):
     step("through new mappings with the same IKE SAs")
     probe = Probe(site.lan, LAN_HOST, aws.vpc, AWS.host, pps=PACE).started()
     aws.take_away(FIRST)
-    wait_until("the kernel's route leads into the second tunnel", lambda: way(site) == "aws2", 10)
+    moved_at_both_ends(site, aws)
     ping(site.lan, AWS.host, count=3)
     moved(probe, "taken away with a DELETE", step)
     back(site, aws, causeway, step, lambda: aws.give_back(FIRST))
@@ -240,7 +246,7 @@ def route_limit(site, aws, causeway, step):
         causeway.reload(merge(tree, {"bgp": {"networks": networks(count)}}))
 
     def heard(count):
-        wait_until(f"{count} prefixes at AWS", lambda: all(len(aws.routing.routes_from(t)) == count for t in TUNNELS), 10)
+        wait_until(f"{count} prefixes at AWS", lambda: all(len(aws.routing.routes_from(t)) == count for t in TUNNELS), 20)
 
     def alarms(words):
         return causeway.process.output().count(words)
@@ -251,7 +257,7 @@ def route_limit(site, aws, causeway, step):
     sessions = [established(causeway, t) for t in TUNNELS]
     step("100 prefixes announced")
     say(120)
-    wait_until("an alarm for each session", lambda: alarms("20 prefixes held back: the neighbour takes 100") == 2, 10)
+    wait_until("an alarm for each session", lambda: alarms("20 prefixes held back: the neighbour takes 100") == 2, 20)
     holds("100 prefixes at AWS, and both sessions", lambda: all(
         len(aws.routing.routes_from(t)) == 100 and causeway.up(t.name) for t in TUNNELS), 2)
     for tunnel in TUNNELS:
@@ -261,7 +267,7 @@ def route_limit(site, aws, causeway, step):
     step("20 of 120 held back with an alarm")
     say(60)
     heard(60)
-    wait_until("the alarm is taken back", lambda: alarms("no prefixes held back any more") == 2, 10)
+    wait_until("the alarm is taken back", lambda: alarms("no prefixes held back any more") == 2, 20)
     expect([established(causeway, t) for t in TUNNELS] == sessions, "a session was lost")
     expect(not any(causeway.why(t.name)[0] for t in TUNNELS), f"show status still says {causeway.why(FIRST.name)}")
     step("room again: the alarm is over, the sessions never fell")
@@ -274,7 +280,7 @@ def bites(aws, causeway, tree, step):
         "profile": "generic", "ike": {"proposals": ["aes256gcm16-prfsha384-ecp384"]}, "esp": {"proposals": ["aes256gcm16-ecp384"]}}}}
     causeway.reload(merge(merge(tree, careless), {"bgp": {"networks": networks(101)}}))
     wait_until("AWS ends the session", lambda: causeway.why(FIRST.name)[0] == "max-prefix", 20)
-    wait_until("AWS has given up", lambda: "Route limit exceeded" in aws.routing.birdc("show", "protocols", session(FIRST)), 5)
+    wait_until("AWS has given up", lambda: "Route limit exceeded" in aws.routing.birdc("show", "protocols", session(FIRST)), 20)
     expect(causeway.up(SECOND.name), "the second tunnel fell with it")
     step(f"one prefix too many ends a session: {causeway.why(FIRST.name)[1]}")
 

@@ -17,7 +17,7 @@ from lab.shell import expect, wait_until
 from lab.strongswan import Ipsec
 from lab.toml_text import Inline, merge
 from lab.topology import AZURE, LAN_HOST, SECOND
-from lab.traffic import PYTHON, Probe, lossless, ping
+from lab.traffic import PYTHON, Probe, lossless, until_answered
 
 from .stand import Stand
 
@@ -70,8 +70,8 @@ def run(lab, cell):
         stand.ends_agree()
         if cell not in ("ike", "files"):
             expect(stand.causeway.spis() == before, "the first tunnel was moved to other SAs")
-        stand.causeway.wait_up(timeout=5)
-    wait_until("the first tunnel carries packets", lambda: ping(stand.lan, AZURE.host, count=1, check=False), 10)
+        stand.causeway.wait_up()
+    until_answered("the first tunnel carries packets", stand.lan, AZURE.host, 10)
     if cell == "esp":
         counted(stand, step)
     step("the first tunnel carries packets")

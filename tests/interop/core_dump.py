@@ -31,7 +31,7 @@ def run(lab, _cell):
     expect(len(keys) >= 2, "the peer's kernel shows no keys")
     step(f"up, {len(keys)} keys known")
     stand.causeway.process.send(signal.SIGABRT)
-    wait_until("the daemon's end", lambda: not stand.causeway.alive(), 15)
+    wait_until("the daemon's end", lambda: not stand.causeway.alive(), 20)
     core = gateway.run(["sh", "-c", "ls -s /run/core* 2>/dev/null"], check=False).out.strip()
     step(f"aborted; core: {core or 'none'}")
     if core:

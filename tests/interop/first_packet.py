@@ -32,7 +32,7 @@ def run(lab, cell):
     stand.ends_agree()
     step("IPsec up, same SPIs at both ends")
     stand.causeway.wait_up()
-    wait_until("BGP at the head-end", stand.headend.routing.established, 10)
+    wait_until("BGP at the head-end", stand.headend.routing.established, 20)
     step("BGP up")
     stand.routes_right()
     step("routes right")
@@ -53,4 +53,4 @@ def nothing_left(stand):
     expect("vti0" not in links, f"the device is still there:\n{links}")
     for line in routes.splitlines():
         expect("172.16." not in line and "192.0.2.1" not in line, f"a route was left behind: {line}")
-    wait_until("the peer's SAs gone", lambda: not stand.headend.charon.sas(), 5)
+    wait_until("the peer's SAs gone", lambda: not stand.headend.charon.sas(), 20)

@@ -147,7 +147,7 @@ class Fleet:
         self._addresses()
         self.charon.start(extra=CHARON + (NO_COOKIES if self.kind.guest else ""))
         if not self.kind.guest:
-            wait_until("libipsec's TUN", lambda: "ipsec0" in self.peer.ip("-o link"), 10)
+            wait_until("libipsec's TUN", lambda: "ipsec0" in self.peer.ip("-o link"), 20)
             self.peer.ip("link set ipsec0 up")
             self.peer.ip("route replace 10.81.0.0/24 dev ipsec0")
         theirs = {m.name: self._theirs(m) for m in self.members.values()}

@@ -84,7 +84,7 @@ def run(lab, cell):
     spi = ends[0].ike_spis("idle")[0]
     for capture in wan:
         # The last of them may have been lost in the flood, and are repeated.
-        wait_until("every question of the idle tunnel answered", lambda capture=capture: exchanges(capture.packets(), spi, ended)[0] == 0, 15)
+        wait_until("every question of the idle tunnel answered", lambda capture=capture: exchanges(capture.packets(), spi, ended)[0] == 0, 20)
     counted = [exchanges(capture.stop(), spi, ended)[1] for capture in wan]
     expect(min(counted) >= 2, f"DPD exchanges of the idle tunnel during the flood: {counted}")
     step(f"DPD of the idle tunnel went on: {counted[0]} exchanges, each answered at last")

@@ -19,7 +19,7 @@ from lab.shell import expect, wait_until
 from lab.strongswan import Ipsec
 from lab.toml_text import Inline, merge
 from lab.topology import AZURE, GATEWAY
-from lab.traffic import ping
+from lab.traffic import until_answered
 
 from .stand import Stand
 
@@ -73,8 +73,7 @@ def stand_up(stand, start=None):
 
 
 def carries(stand):
-    wait_until("a packet through the tunnel", lambda: ping(
-        stand.site.gateway, AZURE.peering, count=1, source="192.168.1.1", check=False, timeout=1), 5)
+    until_answered("a packet through the tunnel", stand.site.gateway, AZURE.peering, 20, source="192.168.1.1")
 
 
 # -- COOKIE
@@ -189,7 +188,7 @@ def groups_right(wan, ours, step):
 def rekeyed(stand, rekey):
     before = stand.causeway.spis()
     rekey()
-    wait_until("other SPIs", lambda: stand.causeway.spis() not in (None, before), 10)
+    wait_until("other SPIs", lambda: stand.causeway.spis() not in (None, before), 20)
     stand.ends_agree()
     carries(stand)
 
@@ -272,7 +271,7 @@ def init_refusals(lab, step):
     answer = peer.init((200, False, b"what"), (p.VENDOR, False, b"a stranger"), (p.CERTREQ, False, b"\x04" + bytes(20)))
     expect(p.body_of(answer.payloads, p.SA), f"refused: {answer.payloads}")
     peer.auth((201, False, b""), (p.CERTREQ, False, b"\x04" + bytes(20)), p.configuration(p.CFG_REQUEST, [(1, b""), (3, b"")]))
-    wait_until("the CHILD SA", stand.causeway.ipsec_up, 5)
+    wait_until("the CHILD SA", stand.causeway.ipsec_up, 20)
     step("unknown payloads without the bit, a vendor ID, CERTREQ and CFG_REQUEST passed over: up")
     peer.close()
 
@@ -293,7 +292,7 @@ def in_the_sa(lab, step):
     peer = initiator(stand)
     peer.init()
     peer.auth()
-    wait_until("the CHILD SA", stand.causeway.ipsec_up, 5)
+    wait_until("the CHILD SA", stand.causeway.ipsec_up, 20)
     spis = stand.causeway.spis()
     pushed = [(13, bytes([10, 1, 0, 0, 255, 255, 0, 0])), (7, b"a hub"), (0x7007, b"\x00\x01")]
     answer = peer.ask(p.INFORMATIONAL, [p.configuration(p.CFG_SET, pushed)])
@@ -330,7 +329,7 @@ def lost_child(stand, peer, step):
     fresh = peer.asked(p.CREATE_CHILD)
     expect(p.REKEY_SA not in p.notifies(fresh.payloads) and p.body_of(fresh.payloads, p.SA), f"after CHILD_SA_NOT_FOUND: {fresh.payloads}")
     peer.answer(fresh, [p.esp_suite(b"\x0a\x0b\x0c\x0d"), (p.NONCE, False, bytes(32)), *p.everything()])
-    wait_until("the new CHILD SA", lambda: (causeway.spis() or (0, 0))[1] == 0x0A0B0C0D, 5)
+    wait_until("the new CHILD SA", lambda: (causeway.spis() or (0, 0))[1] == 0x0A0B0C0D, 20)
     step("CHILD_SA_NOT_FOUND from the peer: a new CHILD SA instead")
 
 
@@ -349,7 +348,7 @@ def busy(stand, peer, rekey, step):
     step("TEMPORARY_FAILURE from the peer: tried again later")
     answer = peer.ask(p.INFORMATIONAL, [(p.DELETE, False, struct.pack("!BBH", 1, 0, 0))])
     expect(not answer.payloads, f"the DELETE of the IKE SA is answered with {answer.payloads}")
-    wait_until("no IKE SA", lambda: not stand.causeway.ike_sas() and not stand.causeway.ipsec_up(), 5)
+    wait_until("no IKE SA", lambda: not stand.causeway.ike_sas() and not stand.causeway.ipsec_up(), 20)
     step("DELETE of the IKE SA, in the midst of its rekey: answered, all gone")
 
 

@@ -14,7 +14,7 @@ from lab.causeway import Causeway, example
 from lab.shell import expect, wait_until
 from lab.toml_text import Inline, merge
 from lab.topology import AZURE, GATEWAY, GATEWAY6, LAN_GATEWAY, LAN_HOST, Site
-from lab.traffic import ping, transfer
+from lab.traffic import ping, transfer, until_answered
 
 from .stand import Stand
 
@@ -98,12 +98,12 @@ def learned(gateway, table):
 
 def carries(site, cloud, table, port):
     gateway = site.gateway
-    wait_until("the learned route", lambda: "dev vti0" in learned(gateway, table), 15)
+    wait_until("the learned route", lambda: "dev vti0" in learned(gateway, table), 20)
     if table == OWN:
         expect(not learned(gateway, "main"), "the learned route is in main as well")
         rules = gateway.ip("rule show")
         expect("suppress_prefixlength 0" in rules and f"lookup {OWN}" in rules and "fwmark" in rules, f"rules: {rules}")
-    wait_until("LAN reaches the cloud", lambda: ping(site.lan, AZURE.host, count=1, check=False), 10)
+    until_answered("LAN reaches the cloud", site.lan, AZURE.host, 10)
     ping(site.lan, AZURE.host, count=3)
     ping(cloud, LAN_HOST, count=3)
     transfer(site.lan, cloud, AZURE.host, 1 << 20, port)
@@ -140,8 +140,8 @@ def adopted(site, causeway, cloud, table):
     causeway.start().wait_up(timeout=60)
     expect(gateway.ip("-o link show dev vti0").split(":")[0] == index, "the device was not adopted")
     expect(causeway.spis() != before, "the SAs of a dead process are in use")
-    wait_until("the learned route", lambda: "dev vti0" in learned(gateway, table), 15)
-    wait_until("LAN reaches the cloud", lambda: ping(site.lan, AZURE.host, count=1, check=False), 10)
+    wait_until("the learned route", lambda: "dev vti0" in learned(gateway, table), 20)
+    until_answered("LAN reaches the cloud", site.lan, AZURE.host, 10)
     ping(cloud, LAN_HOST, count=2)
 
 

@@ -56,7 +56,7 @@ def run(lab, cell):
     rekeys(stand)
     step("traffic, and rekeys of both kinds from both sides")
     stand.causeway.stop()
-    wait_until("the peer's SAs gone", lambda: not charon.sas(), 5)
+    wait_until("the peer's SAs gone", lambda: not charon.sas(), 20)
     packets, sent = wan.stop(), [p for capture in sent for p in capture.stop()]
     stand.headend.host.sync()
     with open(log) as file:
@@ -89,14 +89,14 @@ def rekeys(stand):
     for child in (lambda: causeway.client("rekey", "azure", "--child"), charon.rekey_child):
         before = causeway.spis()
         child()
-        wait_until("other SPIs", lambda: causeway.spis() not in (None, before), 10)
+        wait_until("other SPIs", lambda: causeway.spis() not in (None, before), 20)
         stand.ends_agree()
         stand.reaches()
     for ike in (lambda: causeway.client("rekey", "azure", "--ike"), charon.rekey_ike):
         before = causeway.ike_spis()
         ike()
-        wait_until("another IKE SA", lambda: causeway.ike_spis() not in (None, before), 10)
-        wait_until("and it alone at the peer", lambda: len(charon.sas()) == 1, 10)
+        wait_until("another IKE SA", lambda: causeway.ike_spis() not in (None, before), 20)
+        wait_until("and it alone at the peer", lambda: len(charon.sas()) == 1, 20)
 
 
 def judge_ike(path, packets, ike_keys, suite, step):

@@ -12,7 +12,7 @@ import os
 from lab.capture import Capture
 from lab.case import Steps
 from lab.headend import KINDS, TRANSPORTS
-from lab.shell import expect, wait_until
+from lab.shell import expect
 from lab.toml_text import Inline
 from lab.topology import AZURE, LAN_HOST
 from lab.traffic import transfer

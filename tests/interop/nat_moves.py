@@ -5,9 +5,9 @@ a new IKE SA; what goes to the moved peer goes to its new port, and only authent
 
 from lab.capture import Capture
 from lab.case import Steps
-from lab.shell import expect, wait_until
+from lab.shell import expect
 from lab.topology import AZURE, LAN_HOST
-from lab.traffic import ping
+from lab.traffic import ping, until_answered
 
 from .stand import Stand
 
@@ -55,10 +55,9 @@ def run(lab, cell):
         ping(stand.cloud, LAN_HOST, count=3, check=False)
     wan = Capture(stand.site.internet, "site0", "after")
     # The side whose translator forgot has to send first.
-    from_lan = ("the LAN", lambda: ping(stand.lan, AZURE.host, count=1, check=False, timeout=1))
-    from_cloud = ("the cloud", lambda: ping(stand.cloud, LAN_HOST, count=1, check=False, timeout=1))
-    for where, passes in (from_lan, from_cloud) if who == "own" else (from_cloud, from_lan):
-        wait_until(f"packets flow from {where}", passes, 25)
+    from_lan, from_cloud = ("the LAN", stand.lan, AZURE.host), ("the cloud", stand.cloud, LAN_HOST)
+    for where, host, target in (from_lan, from_cloud) if who == "own" else (from_cloud, from_lan):
+        until_answered(f"packets flow from {where}", host, target, 25)
     packets = [p for p in wan.stop() if p.protocol == 17]
     if who == "peer":
         expect(any(p.dport == 43000 for p in packets), "nothing went to the peer's new port")

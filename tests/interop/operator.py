@@ -69,7 +69,7 @@ def run(lab, cell):
 
     path = lab.path("inner.pcapng")
     sniffer = stand.site.gateway.spawn("capture", [BINARY, "capture", "azure", "-w", path, "-c", "6", "--socket", causeway.socket])
-    wait_until("the capture ends after six packets", lambda: ping(stand.lan, AZURE.host, count=2) and not sniffer.alive(), 15)
+    wait_until("the capture ends after six packets", lambda: ping(stand.lan, AZURE.host, count=2) and not sniffer.alive(), 20)
     read = stand.site.gateway.run(["tshark", "-r", path, "-n"], timeout=30).out
     expect("192.168.1.100" in read and "172.16.1.10" in read and "ICMP" in read, f"tshark reads:\n{read}")
     names = stand.site.gateway.run(["tshark", "-r", path, "-n", "-T", "fields", "-e", "frame.interface_name"], timeout=30).out
@@ -95,7 +95,7 @@ def run(lab, cell):
     for words in (("up", "azur"), ("rekey", "nobody"), ("clear", "bgp", "azur")):
         done = causeway.client(*words, check=False)
         expect(done.rc != 0 and "azure" in done.out + done.err, f"{' '.join(words)}: {done}")
-    again = stand.site.gateway.run([BINARY, "run", "--config", causeway.file], check=False, timeout=10)
+    again = stand.site.gateway.run([BINARY, "run", "--config", causeway.file], check=False, timeout=30)
     expect(again.rc not in (0, 124), f"a second daemon started on a live socket: {again}")
     expect(causeway.up(), "the second start hurt the first daemon")
     causeway.kill()
@@ -116,7 +116,8 @@ def sa_right(stand, sa):
     expect(sa["nat"] == {"local": ike["nat_local"], "remote": ike["nat_remote"]} and "NAT " in stand.causeway.client("show", "ipsec").out,
            f"NAT: {sa['nat']}")
     expect(all(sa[way]["last_use"] is not None and sa[way]["last_use"] < 60 for way in ("inbound", "outbound")), f"last use: {sa}")
-    expect(abs(sa["age"] - int(theirs["install-time"])) <= 2, f"age: {sa['age']}, charon's {theirs['install-time']}")
+    now = stand.causeway.child()
+    expect(sa["age"] - 2 <= int(theirs["install-time"]) <= now["age"] + 2, f"age: {sa['age']} to {now['age']}, charon's {theirs['install-time']}")
 
 
 # Anyone may begin; nobody but those with its secret may end.
@@ -136,7 +137,7 @@ def counted(lab, step):
         """So many more at the least, once it was done."""
         before = causeway.ike_counters()[what]
         act()
-        wait_until(f"{what} counted {least} times", lambda: causeway.ike_counters()[what] >= before + least, 5)
+        wait_until(f"{what} counted {least} times", lambda: causeway.ike_counters()[what] >= before + least, 20)
 
     grown("no-proposal", 1, lambda: refused(peer.init(cipher=3), p.NO_PROPOSAL_CHOSEN))
     grown("wrong-version", 1, lambda: refused(peer.init(version=0x30), p.INVALID_MAJOR_VERSION))
@@ -147,7 +148,7 @@ def counted(lab, step):
     room = page["half_open_per_address"]
     expect(page["half_open_max"] > 256 + room, f"no room for a configured peer beside the common one: {page['half_open_max']}")
     grown("cookie-sent", 4, lambda: half_open(peer, raw, [AZURE.outer] * (room + 4)))
-    expect(causeway.show("ike")["half_open"] == room, f"{causeway.show('ike')['half_open']} are half-open, of one address at most {room}")
+    wait_until(f"of one address {room} half-open", lambda: causeway.show("ike")["half_open"] == room, 20)
     step(f"{room} half-open of one address, the others asked for a cookie that a forger never hears")
     causeway.reload(merge(causeway.tree, ANYONE))
     some = page["cookie_from"]

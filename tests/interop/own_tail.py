@@ -11,6 +11,7 @@ from lab.case import Steps
 from lab.routing import Bgp
 from lab.shell import expect, holds, wait_until
 from lab.topology import AZURE, Site
+from lab.traffic import ping
 
 from .stand import Stand
 
@@ -39,7 +40,7 @@ def run(lab, cell):
     step("up")
     received = causeway.received()
     expect(not received["192.0.2.1/32"]["accepted"], f"the peer's outer address: {received['192.0.2.1/32']}")
-    wait_until("the learned default", lambda: "vti0" in gateway.ip(f"route show default table {'100' if table == 'own' else 'main'}"), 10)
+    wait_until("the learned default", lambda: "vti0" in gateway.ip(f"route show default table {'100' if table == 'own' else 'main'}"), 20)
     if table == "main":
         outer = gateway.ip("route get 192.0.2.1")
         expect("wan0" in outer, f"the outer path leads into the tunnel: {outer}")
@@ -49,14 +50,14 @@ def run(lab, cell):
     step("carries traffic with everything routed into it")
     before = causeway.spis()
     causeway.client("rekey", "azure", "--child")
-    wait_until("other SPIs", lambda: causeway.spis() not in (None, before), 10)
+    wait_until("other SPIs", lambda: causeway.spis() not in (None, before), 20)
     causeway.client("rekey", "azure", "--ike")
     stand.reaches()
     step("rekeyed")
     causeway.client("clear", "ike", "azure")
-    wait_until("down", lambda: causeway.spis() is None or causeway.spis()[0] != before[0], 10)
+    wait_until("down", lambda: (causeway.spis() or (None,))[0] != before[0], 20)
     causeway.wait_up(timeout=40)
-    wait_until("the learned route is back", lambda: "vti0" in gateway.ip("route show 172.16.0.0/22 table " + ("100" if table == "own" else "main")), 5)
+    wait_until("the learned route is back", lambda: "vti0" in gateway.ip("route show 172.16.0.0/22 table " + ("100" if table == "own" else "main")), 20)
     stand.reaches()
     step("dialled again")
     if not guest:
@@ -73,13 +74,13 @@ def down_and_killed(stand, table):
     causeway, gateway = stand.causeway, stand.site.gateway
     stream = stand.lan.spawn("stream", ["ping", "-n", "-q", "-i", "0.02", AZURE.host])
     causeway.client("down", "azure")
-    wait_until("refused instead of learned", lambda: "unreachable" in gateway.ip(f"route show 172.16.0.0/22 table {table}"), 2, 0.05)
+    wait_until("refused instead of learned", lambda: "unreachable" in gateway.ip(f"route show 172.16.0.0/22 table {table}"), 20, 0.05)
     outer = gateway.ip("route get 192.0.2.1 mark 0xc0de" if table != "main" else "route get 192.0.2.1")
     expect("vti0" not in outer, f"the outer path leads into the tunnel while it is down: {outer}")
     causeway.client("up", "azure")
     comes_back(stand, table)
     causeway.kill()
-    stand.lan.run(["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", AZURE.host], check=False)
+    ping(stand.lan, AZURE.host, check=False, timeout=1)
     causeway.start()
     comes_back(stand, table)
     stream.stop(2)
@@ -90,10 +91,12 @@ def way_lost(stand):
     gateway = stand.site.gateway
     way = "default via 203.0.113.254 metric 500"
     gateway.ip(f"route del {way}")
-    lost = lambda: "vti0" not in gateway.run(["ip", "route", "get", "192.0.2.1"], check=False).out and \
-        "wan0" not in gateway.run(["ip", "route", "get", "192.0.2.1"], check=False).out
-    wait_until("the outer address leads nowhere", lost, 2, 0.05)
-    stand.lan.run(["ping", "-n", "-c", "3", "-i", "0.2", "-W", "1", AZURE.host], check=False)
+
+    def lost():
+        found = gateway.run(["ip", "route", "get", "192.0.2.1"], check=False).out
+        return "vti0" not in found and "wan0" not in found
+    wait_until("the outer address leads nowhere", lost, 20, 0.05)
+    ping(stand.lan, AZURE.host, check=False, timeout=1)
     expect(lost(), "the outer path leads into the tunnel")
     gateway.ip(f"route add {way}")
     comes_back(stand, "main")
@@ -101,5 +104,5 @@ def way_lost(stand):
 
 def comes_back(stand, table):
     stand.causeway.wait_up(timeout=60)
-    wait_until("the learned route is back", lambda: "vti0" in stand.site.gateway.ip(f"route show 172.16.0.0/22 table {table}"), 10)
+    wait_until("the learned route is back", lambda: "vti0" in stand.site.gateway.ip(f"route show 172.16.0.0/22 table {table}"), 20)
     stand.reaches(count=1)

@@ -16,7 +16,7 @@ from lab.debian import tree as debian_tree
 from lab.headend import HeadEnd
 from lab.shell import expect, run as call, wait_until
 from lab.topology import AZURE, LAN_HOST
-from lab.traffic import ping
+from lab.traffic import ping, until_answered
 
 from .systemd_service import Place, Service
 
@@ -109,7 +109,7 @@ def comes_up(service, cloud):
     for tunnel in cloud.tunnels:
         service.wait_up(tunnel, timeout=60)
     wait_until("BGP at the head-end", cloud.up, 20)
-    wait_until("the cloud answers", lambda: ping(service.site.lan, cloud.host, count=1, check=False), 10)
+    until_answered("the cloud answers", service.site.lan, cloud.host, 10)
     ping(cloud.cloud, LAN_HOST)
 
 
@@ -125,4 +125,4 @@ def reloaded(service, cloud):
         guest.run(["sed", "-i", f"s/^\\[tunnel.{cloud.tunnels[0]}.interface\\]/&\\nmss = 1300/", file])
     done = service.client("reload")
     expect(cloud.absorbed in done.out, f"reload says {done.out}")
-    expect("mss 1300" in service.client("show", "interfaces").out, "the changed MSS is not in force")
+    wait_until("the changed MSS is in force", lambda: "mss 1300" in service.client("show", "interfaces").out, 20)

@@ -42,7 +42,7 @@ def run(lab, cell):
         def other():
             now = causeway.spis()
             return now and now[0] != before[0] and now[1] != before[1]
-        wait_until(f"other CHILD SPIs after {who}'s rekey", other, 10)
+        wait_until(f"other CHILD SPIs after {who}'s rekey", other, 20)
         stand.ends_agree()
         time.sleep(0.3)  # some hundred packets on each SA
 
@@ -53,8 +53,8 @@ def run(lab, cell):
         def other():
             now = causeway.ike_spis()
             return now and now[0] != before[0] and now[1] != before[1]
-        wait_until(f"other IKE SPIs after {who}'s rekey", other, 10)
-        wait_until("the peer has one IKE SA, the same", lambda: [(i.spi_i, i.spi_r) for i in charon.sas()] == [causeway.ike_spis()], 10)
+        wait_until(f"other IKE SPIs after {who}'s rekey", other, 20)
+        wait_until("the peer has one IKE SA, the same", lambda: [(i.spi_i, i.spi_r) for i in charon.sas()] == [causeway.ike_spis()], 20)
         expect(causeway.spis() == children, "the CHILD SA did not survive the IKE rekey")
 
     for _ in range(5):

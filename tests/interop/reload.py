@@ -36,7 +36,7 @@ def run(lab, _cell):
     second = HeadEnd(stand.site, "libipsec", "bird", cloud=SECOND, ipsec=Ipsec(local_id=SECOND.outer), bgp=Bgp(), echo=False).start()
     causeway, gateway = stand.causeway, stand.site.gateway
     first = copy.deepcopy(causeway.tree)
-    wait_until("the learned route", lambda: "vti0" in gateway.ip("route show 172.16.0.0/22"), 5)
+    wait_until("the learned route", lambda: "vti0" in gateway.ip("route show 172.16.0.0/22"), 20)
     spis, sessions = causeway.spis(), established_count(causeway)
     probe = Probe(stand.lan, LAN_HOST, stand.cloud, AZURE.host).started()
     step("up, probe running")
@@ -49,17 +49,17 @@ def run(lab, _cell):
     tree = copy.deepcopy(causeway.tree)
     tree["prefix_list"]["azure-in"].append(Inline(seq=120, action="permit", prefix="172.16.16.0/22"))
     causeway.reload(tree)
-    wait_until("the newly permitted prefix", lambda: "vti0" in gateway.ip("route show 172.16.16.0/22"), 5)
+    wait_until("the newly permitted prefix", lambda: "vti0" in gateway.ip("route show 172.16.16.0/22"), 20)
     tree["prefix_list"]["azure-in"].pop()
     causeway.write(tree)
     causeway.process.send(signal.SIGHUP)
-    wait_until("the prefix refused again after SIGHUP", lambda: not gateway.ip("route show 172.16.16.0/22").strip(), 5)
+    wait_until("the prefix refused again after SIGHUP", lambda: not gateway.ip("route show 172.16.16.0/22").strip(), 20)
     step("a prefix list changed and changed back")
 
     tree["tunnel"]["azure"]["interface"]["mss"] = 1200
     causeway.reload(tree)
     mss = lambda: [i["mss"] for i in causeway.show("interfaces")["interfaces"] if i["tunnel"] == "azure"]
-    wait_until("the new MSS", lambda: mss() == [1200], 5)
+    wait_until("the new MSS", lambda: mss() == [1200], 20)
     step("MSS changed")
 
     with open(causeway.file) as file:
@@ -76,8 +76,8 @@ def run(lab, _cell):
     step("a bad file refused, every error named")
 
     causeway.reload({**first, "control": {}})
-    wait_until("the second tunnel gone", lambda: "vti1" not in gateway.ip("-o link"), 10)
-    wait_until("the second peer's SAs gone", lambda: not second.charon.sas(), 10)
+    wait_until("the second tunnel gone", lambda: "vti1" not in gateway.ip("-o link"), 20)
+    wait_until("the second peer's SAs gone", lambda: not second.charon.sas(), 20)
     step("second tunnel removed")
     expect(causeway.spis() == spis, "the first tunnel did not keep its SPIs")
     expect(established_count(causeway) == sessions, "the first BGP session was reset")

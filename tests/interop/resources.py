@@ -197,7 +197,7 @@ def pair(two, step):
 def fewer(two, step):
     two.want([4, 2], queues=2).start()
     two.wait_for({0, 1})
-    wait_until("the third refused", lambda: two.ends[1].ike_counters()["resource-refused"] == 1, 10)
+    wait_until("the third refused", lambda: two.ends[1].ike_counters()["resource-refused"] == 1, 20)
     expect(two.words(0) == "2 of 4 wanted: the peer takes no more than 2 (TS_MAX_QUEUE)", f"show ipsec says {two.words(0)!r}")
     expect(two.words(1) == "2 of 2 wanted, as agreed with the peer", f"show ipsec says {two.words(1)!r}")
     counters = two.ends[0].ike_counters()
@@ -272,7 +272,7 @@ def beside_strongswan(lab, start, step):
     for rekey in (lambda: stand.causeway.client("rekey", "azure", "--child"), stand.headend.charon.rekey_child):
         before = stand.causeway.spis()
         rekey()
-        wait_until("other SPIs", lambda: stand.causeway.spis() not in (None, before), 10)
+        wait_until("other SPIs", lambda: stand.causeway.spis() not in (None, before), 20)
         stand.ends_agree()
         stand.reaches()
     counters = stand.causeway.ike_counters()

@@ -21,7 +21,7 @@ from lab.shell import expect, holds, wait_until
 from lab.strongswan import Ipsec
 from lab.toml_text import Inline, merge
 from lab.topology import AZURE, GATEWAY, LAN_HOST
-from lab.traffic import PYTHON, ping, transfer
+from lab.traffic import PYTHON, echo, ping, transfer, until_answered
 
 from .stand import Stand, mss_of
 
@@ -58,7 +58,7 @@ def on_down(lab, step):
     gateway, causeway = stand.site.gateway, stand.causeway
     learned = lambda: gateway.ip("route show 172.16.0.0/22").strip()
     causeway.client("down", "azure")
-    wait_until("the learned prefix is gone", lambda: not learned(), 5, 0.05)
+    wait_until("the learned prefix is gone", lambda: not learned(), 20, 0.05)
     expect("unreachable" not in gateway.ip("route show table all"), "something is refused all the same")
     expect("wan0" in gateway.ip(f"route get {AZURE.host}"), "its packets do not follow the host's own routes")
     expect("vti0" in gateway.ip(f"route show {AZURE.peering}"), "the static route went too")
@@ -75,10 +75,10 @@ def on_down(lab, step):
     causeway.reload(merge(causeway.tree, azure(on_down="unreachable")))
     expect(causeway.spis() == spis, "the tunnel was made anew for on_down")
     causeway.client("down", "azure")
-    wait_until("refused", lambda: learned().startswith("unreachable"), 5, 0.05)
+    wait_until("refused", lambda: learned().startswith("unreachable"), 20, 0.05)
     step("unreachable, absorbed: it is refused")
     causeway.reload(merge(causeway.tree, azure(on_down="withdraw")))
-    wait_until("refused no more", lambda: not learned(), 5, 0.05)
+    wait_until("refused no more", lambda: not learned(), 20, 0.05)
     step("withdraw again, while it is down")
 
 
@@ -97,7 +97,8 @@ def df(lab, step):
         stand.causeway.reload(merge(stand.causeway.tree, change))
         for inner, outer in wanted.items():
             wire = Capture(stand.site.gateway, "wan0", f"df-{word}-{inner}")
-            stand.lan.run(["ping", "-n", "-c", "5", "-i", "0.2", "-s", "611", "-M", inner, AZURE.host])
+            answered = echo(stand.lan, AZURE.host, count=5, size=611, df=inner == "do")
+            expect(not answered.missing, f"inner {inner}: {answered}")
             # By length: keepalives and BGP of the host itself are on the wire too.
             sent = [p for p in wire.stop() if p.esp and p.source == GATEWAY and len(p.raw) > 650]
             bits = {bool(p.raw[6] & 0x40) for p in sent}
@@ -163,14 +164,14 @@ def sizes(lab, step):
     mtu = lambda: int(re.search(r"mtu (\d+)", stand.site.gateway.ip("-o link show dev vti0"))[1])
     expect(mtu() == 1300, f"the MTU is {mtu()}")
     ping(stand.lan, AZURE.host, count=2, size=1300 - 28, df=True)
-    said = stand.lan.run(["ping", "-n", "-c", "2", "-W", "1", "-M", "do", "-s", str(1301 - 28), AZURE.host], check=False)
-    expect("mtu = 1300" in said.out + said.err or "mtu=1300" in said.out + said.err, f"too-big says {said.out}{said.err}")
+    over = echo(stand.lan, AZURE.host, count=2, size=1301 - 28, df=True)
+    expect(1300 in over.told and not over.answered, f"an octet more than 1300: {over}")
     stand.lan.ip("route flush cache")
     clamped(stand, "fixed", 1260)
     step("mtu = 1300: the device's, a sender's, and the MSS below it")
     spis = stand.causeway.spis()
     stand.causeway.reload(merge(stand.causeway.tree, azure(interface={"mtu": "auto"})))
-    wait_until("the MTU that fits", lambda: mtu() == 1422, 5)
+    wait_until("the MTU that fits", lambda: mtu() == 1422, 20)
     # What the hosts learned of the smaller one must not decide what they ask for.
     stand.lan.ip("route flush cache")
     for words, (change, wanted) in MSS.items():
@@ -221,7 +222,7 @@ def replay(lab, step, window):
     causeway, internet = stand.causeway, stand.site.internet
     expect(causeway.child()["replay_window"] == window, f"show ipsec says {causeway.child()}")
     listener = stand.lan.spawn("hear", [PYTHON, "-c", HEAR, str(LAN_PORT)])
-    wait_until("the LAN host listens", lambda: "listening" in listener.output(), 5)
+    wait_until("the LAN host listens", lambda: "listening" in listener.output(), 20)
     internet.nft(HELD)
     held = Capture(internet, "to-azure", "held", "udp src port 4500")
     spi = causeway.child()["inbound"]["spi"]
@@ -235,10 +236,11 @@ def replay(lab, step, window):
     def send(*numbers):
         before, heard = counts(causeway), len(listener.output().splitlines())
         internet.run([PYTHON, REPLAY, held.path, GATEWAY, spi, *numbers], timeout=60)
-        wait_until("each is counted", lambda: sum(counts(causeway).values()) >= sum(before.values()) + len(numbers), 5)
+        wait_until("each is counted", lambda: sum(counts(causeway).values()) >= sum(before.values()) + len(numbers), 20)
         now = counts(causeway)
-        reached = len(listener.output().splitlines()) - heard
-        return {name: now[name] - before.get(name, 0) for name in now if now[name] != before.get(name, 0)}, reached
+        reached = lambda: len(listener.output().splitlines()) - heard
+        wait_until("what was taken reaches the LAN", lambda: reached() >= now["taken"] - before["taken"], 20)
+        return {name: now[name] - before.get(name, 0) for name in now if now[name] != before.get(name, 0)}, reached()
 
     expect(send(newest) == ({"taken": 1}, 1), "the newest is not taken")
     oldest = newest - window + 1
@@ -308,10 +310,11 @@ def rekey(lab, step):
     stand = Stand(lab, changes=soft).start()
     causeway = stand.causeway
     first, ike = causeway.spis(), causeway.ike_spis()
-    page = causeway.child()
+    # None of them has a time while it is being rekeyed.
+    page = wait_until("an SA with its times", lambda: (sa := causeway.child()) and sa["rekey_in"] is not None and sa, 20)
     expect(page["rekey_in"] <= 4 and page["expires_in"] > 500, f"rekey in {page['rekey_in']}, expires in {page['expires_in']}")
-    wait_until("a successor of the CHILD SA", lambda: causeway.spis() not in (None, first), 8)
-    wait_until("a successor of the IKE SA", lambda: causeway.ike_spis() not in (None, ike), 15)
+    wait_until("a successor of the CHILD SA", lambda: causeway.spis() not in (None, first), 20)
+    wait_until("a successor of the IKE SA", lambda: causeway.ike_spis() not in (None, ike), 20)
     stand.ends_agree()
     stand.reaches()
     step("both replaced long before their lifetimes")
@@ -326,7 +329,7 @@ def pfs(lab, step):
     for who, ask in (("the peer's", charon.rekey_child), ("our own", lambda: causeway.client("rekey", "azure", "--child"))):
         before = causeway.spis()
         ask()
-        wait_until(f"{who} rekey", lambda: causeway.spis() not in (None, before), 15)
+        wait_until(f"{who} rekey", lambda: causeway.spis() not in (None, before), 20)
         stand.ends_agree()
         stand.reaches(count=1)
         step(f"{who} rekey without a key exchange is taken")
@@ -395,7 +398,7 @@ def encapsulation(lab, step):
 
 def forms(stand, wanted):
     wire = Capture(stand.site.gateway, "wan0", f"forms-{stand.lab.name}-{len(os.listdir(stand.lab.work))}")
-    wait_until("the cloud answers", lambda: ping(stand.lan, AZURE.host, count=1, check=False, timeout=1), 15)
+    until_answered("the cloud answers", stand.lan, AZURE.host, 15)
     stand.reaches()
     esp = [p for p in wire.stop() if p.esp]
     for source in (GATEWAY, AZURE.outer):
@@ -427,7 +430,7 @@ def logging(lab, step):
     mark = len(said())
     causeway.reload(merge(causeway.tree, {"log": {"format": "json", "level": "trace"}}))
     causeway.client("rekey", "azure", "--child")
-    lines = wait_until("JSON lines", lambda: [line for line in said()[mark:] if line.startswith("{")], 5)
+    lines = wait_until("JSON lines", lambda: [line for line in said()[mark:] if line.startswith("{")], 20)
     expect(all("level" in json.loads(line) for line in lines), "a line is no JSON object")
     step("json, trace, absorbed")
     for level, change, event in (
@@ -438,9 +441,12 @@ def logging(lab, step):
         causeway.reload(merge(causeway.tree, change))
         mark, before = len(said()), causeway.spis()
         causeway.client("rekey", "azure", "--child")
-        wait_until("rekeyed", lambda: causeway.spis() not in (None, before), 10)
+        wait_until("rekeyed", lambda: causeway.spis() not in (None, before), 20)
         # No journal listens here, so that all of these write JSON lines.
-        new = [json.loads(line) for line in said()[mark:]]
+        lines = lambda: [json.loads(line) for line in said()[mark:]]
+        if event:
+            wait_until("told of it", lambda: any("rekeyed" in line["message"] for line in lines()), 20)
+        new = lines()
         expect(any("rekeyed" in line["message"] for line in new) == event, f"level {level}: {new}")
         expect(all(line["level"] not in ("DEBUG", "TRACE") for line in new), f"level {level}: {new}")
         step(f"{level}: {'told' if event else 'not told'} of a rekey")
@@ -453,10 +459,10 @@ def kernel_routes(lab, step):
     gateway, heard = stand.site.gateway, stand.headend.routing.received
     expect(foreign not in heard(), f"{foreign} is announced before it is there")
     gateway.ip(f"route add {foreign} via {LAN_HOST}")
-    wait_until("it is announced", lambda: foreign in heard(), 10)
+    wait_until("it is announced", lambda: foreign in heard(), 20)
     expect("172.16.0.254/32" not in heard() and "192.0.2.1/32" not in heard(), f"routes of ours are announced: {heard()}")
     gateway.ip(f"route del {foreign}")
-    wait_until("it is withdrawn", lambda: foreign not in heard(), 10)
+    wait_until("it is withdrawn", lambda: foreign not in heard(), 20)
     step("a route of somebody else comes and goes")
 
 

@@ -53,7 +53,7 @@ class Stand:
 
     def dial_on_demand(self):
         """The packet that makes an on-demand tunnel dial, once its way leads into the tunnel: it is sent but once."""
-        wait_until("the way into the tunnel", lambda: "vti0" in self.site.gateway.ip(f"route get {AZURE.peering}"), 10, 0.05)
+        wait_until("the way into the tunnel", lambda: "vti0" in self.site.gateway.ip(f"route get {AZURE.peering}"), 20, 0.05)
         ping(self.lan, AZURE.peering, count=1, check=False, timeout=1)
 
     def capture_wan(self, name="wan", snaplen=2048):
@@ -66,12 +66,12 @@ class Stand:
         def same():
             ours, theirs = self.causeway.spis(), self.headend.charon.spis()
             return ours and theirs and ours == (theirs[1], theirs[0])
-        wait_until("both ends name the same SPIs", same, 10)
+        wait_until("both ends name the same SPIs", same, 20)
 
     def routes_right(self):
         """Learned routes in the kernel and in the pages, the echo kept out, ours at the peer."""
         gateway, causeway = self.site.gateway, self.causeway
-        line = wait_until("the cloud's prefix in the kernel", lambda: gateway.ip("route show 172.16.0.0/22").strip(), 10)
+        line = wait_until("the cloud's prefix in the kernel", lambda: gateway.ip("route show 172.16.0.0/22").strip(), 20)
         for word in ("dev vti0", "src 192.168.1.1", "metric 20"):
             expect(word in line, f"{word!r} is not in the kernel's route: {line}")
         received = causeway.received()
@@ -80,7 +80,7 @@ class Stand:
         for echo in ("192.168.1.1/32", "192.168.1.0/24"):
             expect(not received[echo]["accepted"] and not received[echo]["best"], f"{echo} was let in: {received[echo]}")
             expect("vti0" not in gateway.ip(f"route show {echo}"), f"the echo {echo} is in the kernel's table")
-        wait_until("our prefix at the head-end", lambda: self.headend.routing.received() == {"192.168.1.0/24"}, 10)
+        wait_until("our prefix at the head-end", lambda: self.headend.routing.received() == {"192.168.1.0/24"}, 20)
 
     def reaches(self, count=3):
         """LAN host and cloud host reach each other."""

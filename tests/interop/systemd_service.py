@@ -20,7 +20,7 @@ from lab.shell import expect, run as call, wait_until
 from lab.systemd_guest import SystemdGuest, furnish, write
 from lab.toml_text import Inline, dumps, merge
 from lab.topology import AZURE, GATEWAY, LAN_GATEWAY, LAN_HOST, Site
-from lab.traffic import ping
+from lab.traffic import ping, until_answered
 from lab.uml import tap
 
 UNIT = "causeway.service"
@@ -67,7 +67,7 @@ class Service(Causeway):
         self.site, self.lab, self.host, self.process = site, site.lab, site.gateway, None
         self.lab.on_failure = [self.picture]
 
-    def client(self, *words, check=True, timeout=15):
+    def client(self, *words, check=True, timeout=30):
         return self.host.run(["causeway", *words], check=check, timeout=timeout)
 
     def pid(self):
@@ -101,7 +101,7 @@ def install(lab, site):
     shutil.copy(os.path.join(out, package), os.path.join(tree, "root/causeway.deb"))
     write(tree, "/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
     inside = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"}
-    call(["chroot", tree, "dpkg", "-i", "/root/causeway.deb"], env=inside, timeout=60)
+    call(["chroot", tree, "dpkg", "-i", "/root/causeway.deb"], env=inside, timeout=120)
     os.remove(os.path.join(tree, "usr/sbin/policy-rc.d"))
     call(["chroot", tree, "systemctl", "enable", UNIT], env=inside)
     for user, groups in (("alice", ["-G", "causeway"]), ("bob", [])):
@@ -136,7 +136,7 @@ def run(lab, _cell):
 
 def carries(service):
     service.wait_up(timeout=60)
-    wait_until("traffic through the tunnel", lambda: ping(service.site.lan, AZURE.host, count=1, check=False), 10)
+    until_answered("traffic through the tunnel", service.site.lan, AZURE.host, 10)
     ping(service.site.lan, AZURE.host, count=3)
 
 
@@ -245,13 +245,14 @@ def comes_back(service, step):
     expect(service.spis() != spis, "a restart kept the SAs")
     step("restart, with a broken file refused once and for all")
     pid = service.pid()
-    guest.run(["dpkg", "--force-unsafe-io", "-i", "/root/causeway.deb"], timeout=60)
+    guest.run(["dpkg", "--force-unsafe-io", "-i", "/root/causeway.deb"], timeout=120)
     expect(service.active() and service.pid() != pid, "an upgrade did not restart the service")
     carries(service)
     expect(PSK in guest.run(["cat", "/etc/causeway/azure.psk"]).out, "an upgrade took the secret")
     step("upgrade")
     # A core of something else is caught, so none of ours means that there was none.
-    guest.run(["sh", "-c", "ulimit -c unlimited; sleep 60 & sleep 0.3; kill -ABRT $!; wait $!"], check=False)
+    guest.run(["sh", "-c", "ulimit -c unlimited; sleep 60 & until grep -q sleep /proc/$!/comm; do sleep 0.1; done; kill -ABRT $!; wait $!"],
+              check=False)
     for signal, why in (("ABRT", "signal"), ("KILL", "signal"), ("STOP", "watchdog")):
         pid, restarts = service.pid(), int(guest.properties(UNIT, "NRestarts")["NRestarts"])
         index = guest.ip("-o link show dev vti0").split(":")[0]
@@ -314,7 +315,7 @@ def purged(service, step):
     guest = service.host
     guest.systemctl("start", UNIT)
     carries(service)
-    guest.run(["dpkg", "--force-unsafe-io", "-P", "causeway"], timeout=60)
+    guest.run(["dpkg", "--force-unsafe-io", "-P", "causeway"], timeout=120)
     nothing_left(guest)
     expect(guest.run(["pgrep", "-x", "causeway"], check=False).rc != 0, "a process is left")
     expect(guest.run(["getent", "group", "causeway"], check=False).rc != 0, "the group is left")

@@ -108,17 +108,17 @@ def without_tunnel(lab, step):
     stand.start()
     wait_until("the LAN's session", lambda: neighbor_up(stand) and router.established(), 20)
     gateway = stand.site.gateway
-    route = wait_until("its route in the kernel", lambda: gateway.ip(f"route show {BEHIND}").strip(), 10)
+    route = wait_until("its route in the kernel", lambda: gateway.ip(f"route show {BEHIND}").strip(), 20)
     expect(f"via {LAN_HOST} dev lan0" in route and "proto" in route, f"the route is {route}")
-    wait_until("the cloud's prefix at the LAN's router", lambda: "172.16.0.0/22" in router.received(), 10)
-    wait_until("the LAN's prefix in the cloud", lambda: BEHIND in stand.headend.routing.received(), 10)
+    wait_until("the cloud's prefix at the LAN's router", lambda: "172.16.0.0/22" in router.received(), 20)
+    wait_until("the LAN's prefix in the cloud", lambda: BEHIND in stand.headend.routing.received(), 20)
     ping(stand.lan, AZURE.host, source=BEHIND.replace("0/24", "1"))
     ping(stand.cloud, BEHIND.replace("0/24", "1"))
     step("a neighbour on the LAN: routes both ways, and a network behind it reaches the cloud")
     # Another password: this session falls, the tunnel's stays.
     spis = stand.causeway.spis()
     stand.causeway.reload(merge(stand.causeway.tree, {"bgp": {"neighbor": {"lan": {"password": Inline(value=OTHER)}}}}))
-    wait_until("its route gone", lambda: not gateway.ip(f"route show {BEHIND}").strip(), 10)
+    wait_until("its route gone", lambda: not gateway.ip(f"route show {BEHIND}").strip(), 20)
     holds("it stays down, the tunnel up", lambda: not neighbor_up(stand) and stand.causeway.up(), 4)
     why = wait_until("a reason for it", lambda: lan_neighbor(stand).get("why"), 40)
     expect(why["code"] == "tcp-silent" and "is `password` the neighbour's" in why["hint"], f"the reason is {why}")
@@ -126,7 +126,7 @@ def without_tunnel(lab, step):
     expect(stand.causeway.spis() == spis, "the tunnel was made anew")
     stand.causeway.reload(merge(stand.causeway.tree, {"bgp": {"neighbor": {"lan": {"password": Inline(value=KEY)}}}}))
     wait_until("the LAN's session again", lambda: neighbor_up(stand), 40)
-    wait_until("its route in the kernel again", lambda: gateway.ip(f"route show {BEHIND}").strip(), 10)
+    wait_until("its route in the kernel again", lambda: gateway.ip(f"route show {BEHIND}").strip(), 20)
     step(f"another password kept it down ({why['text']}), the right one brought it back")
 
 

@@ -20,7 +20,7 @@ from lab.shell import expect, wait_until
 from lab.strongswan import Ipsec
 from lab.toml_text import Inline, merge
 from lab.topology import AZURE, GATEWAY, LAN_HOST, SECOND, Site
-from lab.traffic import ping
+from lab.traffic import ping, until_answered
 
 FIRST, OTHER, NEXT_HOP = GATEWAY, "100.65.0.1", "100.65.0.254"
 WAY = f"default via {NEXT_HOP} dev wan1 metric 200"
@@ -90,7 +90,7 @@ class Place:
         """Echoes through every tunnel, from both sides."""
         for name in self.tunnels:
             host = self.host(name)
-            wait_until(f"{host} answers", lambda: ping(self.site.lan, host, source=self.source(name), count=1, check=False, timeout=1), 15)
+            until_answered(f"{host} answers", self.site.lan, host, 15, self.source(name))
             ping(self.site.lan, host, source=self.source(name))
 
     def source(self, _name):
@@ -224,7 +224,8 @@ def second_down(place, carrier):
 
     def way():
         return gateway.run(["ip", "route", "get", peer, "from", OTHER], check=False)
-    wait_until("no way for the second uplink's packets", lambda: "wan0" not in way().out and "wan1" not in way().out, 3, 0.05)
+    # Before DPD could find it.
+    wait_until("no way for the second uplink's packets", lambda: not {"wan0", "wan1"} & set(way().out.split()), 3, 0.05)
     return time.time()
 
 

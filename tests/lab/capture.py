@@ -2,11 +2,14 @@
 
 import ipaddress
 import re
+import signal
 import struct
 import time
 from dataclasses import dataclass
 
-from .shell import Failed, wait_until
+from .shell import Failed, expect, wait_until
+
+COUNTED = re.compile(r"(\d+) packets captured\D+(\d+) packets received by filter")
 
 
 @dataclass
@@ -97,27 +100,54 @@ class Capture:
         """With `split`, super-packets leave the device, and are seen, as the packets they are made of."""
         if split:
             host.ip(f"link set {device} gso_max_segs 1")
-        self.path = host.lab.path(f"{name}.pcap")
+        self.host, self.path = host, host.lab.path(f"{name}.pcap")
         self.process = host.spawn(
             f"tcpdump-{name}",
             ["tcpdump", "-i", device, "-w", self.path, "-U", "--immediate-mode", "-n", "-Z", "root", "-B", "32768", "-s", str(snaplen), *filter_.split()])
-        wait_until("tcpdump listening", lambda: "listening" in self.process.output() or not self.process.alive(), 10)
+        wait_until("tcpdump listening", lambda: "listening" in self.process.output() or not self.process.alive(), 20)
         if not self.process.alive():
             raise Failed(self.process.output())
 
     def packets(self):
         """What was captured up to now."""
-        time.sleep(0.3)
+        self._written()
         return read(self.path)
 
     def stop(self):
-        self.packets()
-        self.process.stop(number=2)
-        dropped = re.search(r"(\d+) packets dropped by kernel", self.process.output())
+        self._written()
+        self.process.stop(number=2, timeout=20)
+        said = self.process.output()
+        dropped = re.search(r"(\d+) packets dropped by kernel", said)
         # A capture with holes proves nothing about what was not on the wire.
-        if dropped and int(dropped.group(1)):
-            raise Failed(f"the capture lost {dropped.group(1)} packets")
+        expect(dropped, f"the capture did not end by itself: {said}")
+        expect(not int(dropped.group(1)), f"the capture lost {dropped.group(1)} packets")
         return read(self.path)
+
+    def _written(self):
+        """Waits until tcpdump has written all that it was given up to now: it may not have run for a while.
+
+        Some it was given before its filter stood are never written; so the numbers also suffice that do not come nearer any more.
+        """
+        least, since, limit = None, time.monotonic(), time.monotonic() + 20
+        while time.monotonic() < limit:
+            written, given = self._counted()
+            if least is None or given - written < least:
+                least, since = given - written, time.monotonic()
+            if least == 0 or time.monotonic() - since > 0.5:
+                break
+            time.sleep(0.02)
+        # The file of a guest is first in the guest's own memory.
+        self.host.sync()
+
+    def _counted(self):
+        """Packets written and packets given to tcpdump, as it says when asked."""
+        before = len(COUNTED.findall(self.process.output()))
+        self.process.send(signal.SIGUSR1)
+
+        def said():
+            found = COUNTED.findall(self.process.output())
+            return found[-1] if len(found) > before else None
+        return tuple(map(int, wait_until("tcpdump's counts", said, 20, 0.005)))
 
 
 def inner_in_clear(packets, inner=("192.168.1.", "172.16.", "10.20.")):

@@ -116,7 +116,7 @@ class Causeway:
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "RUST_BACKTRACE": "1"},
         )
         if wait:
-            wait_until("causeway answers on its socket", self.answers, 15)
+            wait_until("causeway answers on its socket", self.answers, 20)
         return self
 
     def answers(self):
@@ -131,7 +131,7 @@ class Causeway:
 
     # -- its pages
 
-    def client(self, *words, check=True, timeout=15):
+    def client(self, *words, check=True, timeout=30):
         return self.host.run([BINARY, *words, "--socket", self.socket], check=check, timeout=timeout)
 
     def show(self, *words):
@@ -198,7 +198,7 @@ class Causeway:
 
     # -- its end
 
-    def stop(self, timeout=10):
+    def stop(self, timeout=30):
         """A clean stop, which must end well."""
         self.process.send(signal.SIGTERM)
         code = self.process.wait(timeout)
@@ -206,7 +206,7 @@ class Causeway:
 
     def kill(self):
         self.process.send(signal.SIGKILL)
-        self.process.wait(5)
+        self.process.wait(30)
 
     def alive(self):
         return self.process.alive()

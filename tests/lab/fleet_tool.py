@@ -139,7 +139,7 @@ def vici(path, told):
 # -- echo requests through many tunnels, a bounded number under way
 
 WINDOW = 32
-PATIENCE = 2.0
+PATIENCE = 5.0
 # ip(7); Python has no name for it.
 IP_PKTINFO = 8
 

@@ -81,7 +81,7 @@ class HeadEnd:
         if self.kind.guest:
             make_vti(host, self.ipsec.local)
         else:
-            wait_until("libipsec's TUN", lambda: device in host.ip("-o link"), 10)
+            wait_until("libipsec's TUN", lambda: device in host.ip("-o link"), 20)
             host.ip(f"link set {device} up")
         host.ip(f"route replace {LAN_GATEWAY}/32 dev {device} src {self.cloud.peering}")
         if self.routing.kind == "frr":

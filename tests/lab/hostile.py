@@ -135,13 +135,20 @@ def update(rng):
     return message(2, bytes(body))
 
 
+def closed(sock):
+    """Waits until the other side closes, which it does once it has read what is wrong: a reset of ours would take that from it."""
+    sock.settimeout(2.0)
+    while sock.recv(4096):
+        pass
+
+
 def bgp(rng, local, target, first, count):
     """Sessions that begin well or badly and then talk nonsense, over the tunnel."""
     done = 0
     for n in range(first, first + count):
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.settimeout(1.0)
+        sock.settimeout(5.0)
         try:
             sock.bind((local, 0))
             sock.connect((target, 179))
@@ -163,8 +170,11 @@ def bgp(rng, local, target, first, count):
                     sock.sendall(update(rng))
                 if kind == 5:
                     sock.sendall(OPEN)
-            time.sleep(0.05)
             done += 1
+            if kind in (3, 4):
+                time.sleep(0.05)
+            else:
+                closed(sock)
         except OSError:
             pass
         finally:

@@ -172,7 +172,7 @@ class Initiator:
         self.private = X25519PrivateKey.generate()
         self.public = self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
         self.spi_i, self.spi_r, self.nonce = os.urandom(8), bytes(8), os.urandom(32)
-        self.number, self.keys, self.early = 0, None, []
+        self.number, self.keys, self.early, self.requests = 0, None, [], set()
         self.last_sent = b""
 
     def close(self):
@@ -210,7 +210,7 @@ class Initiator:
         inner = opener.update(raw[48:-16]) + opener.finalize()
         return Message(exchange, bool(flags & 0x20), number, split(raw[28], inner[:len(inner) - 1 - inner[-1]]), raw)
 
-    def receive(self, wanted, timeout=5):
+    def receive(self, wanted, timeout=20):
         """The next message `wanted` says yes to; others wait their turn."""
         end = time.monotonic() + timeout
         while True:
@@ -222,8 +222,11 @@ class Initiator:
                 raise Failed(f"nothing came within {timeout} s; others that did: {self.early}")
             message = self.open(self.sock.recv(65535))
             # A repeated request is one we already hold, or have answered.
-            if message.raw not in [m.raw for m in self.early]:
-                self.early.append(message)
+            if message.raw in self.requests or message.raw in [m.raw for m in self.early]:
+                continue
+            if not message.response:
+                self.requests.add(message.raw)
+            self.early.append(message)
 
     # -- exchanges
 
@@ -240,7 +243,7 @@ class Initiator:
         self.sock.send(self.last_sent)
         return self.receive(lambda m: m.response)
 
-    def asked(self, exchange, timeout=10):
+    def asked(self, exchange, timeout=20):
         """The other side's next request of this kind."""
         return self.receive(lambda m: not m.response and m.exchange == exchange, timeout)
 

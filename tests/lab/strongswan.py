@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from .shell import Failed, wait_until
+from .sockets import deepen
 
 CONF = """charon-systemd {{
     load_modular = yes
@@ -333,7 +334,7 @@ class StrongSwan:
             f"charon-{self.name}", ["/usr/sbin/charon-systemd"],
             env=self.environment,
         )
-        wait_until("charon's vici socket", lambda: self.host.exists(self.vici) or self._gone(), 30)
+        wait_until("charon's vici socket", lambda: self.host.exists(self.vici) or self._gone(), 60)
 
     def _gone(self):
         if not self.process.alive():
@@ -346,6 +347,8 @@ class StrongSwan:
         """
         text = "".join(_connection(n, n, p) for n, p in fleet.items()) if fleet else _connection("site", "net", self.parameters)
         # A name of its own each time: a guest must not read an old copy from its cache.
+        if self.libipsec:
+            deepen(self.process.pid)
         self.generation += 1
         path = f"{self.directory}/swanctl-{self.generation}.conf"
         with open(path, "w") as file:

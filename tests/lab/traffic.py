@@ -1,15 +1,16 @@
-"""Traffic: probes that count every packet, transfers checked by hash, ping and traceroute."""
+"""Traffic: probes that count every packet, transfers checked by hash, echoes and traceroute."""
 
 import itertools
 import json
 import os
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .shell import Failed, expect, wait_until
 
 TOOL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "traffic_tool.py")
+ECHO = os.path.join(os.path.dirname(os.path.abspath(__file__)), "echo_tool.py")
 TRANSFERS = itertools.count(1)
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 
@@ -47,7 +48,7 @@ class Probe:
             self.ends.append(host.spawn(
                 name, [PYTHON, TOOL, "probe", mine, theirs, str(port), str(pps), str(size), report]))
 
-    def started(self, timeout=10):
+    def started(self, timeout=30):
         """Waits until both ends hear each other."""
         wait_until("both probe ends hear each other", lambda: all(os.path.exists(r + ".heard") for r in self.reports), timeout)
         return self
@@ -57,7 +58,7 @@ class Probe:
         for end in self.ends:
             end.send(15)
         for end in self.ends:
-            end.wait(15)
+            end.wait(30)
         a, b = (self._read(r) for r in self.reports)
         return self._loss(a, b), self._loss(b, a)
 
@@ -88,30 +89,72 @@ def lossless(probe):
     return there, back
 
 
+@dataclass
+class Echoes:
+    """What came of echo requests: milliseconds by the sequence number of each that was answered, and who said what of others."""
+
+    sent: int
+    answered: dict
+    doubled: list
+    damaged: list
+    refused: list = field(default_factory=list)
+
+    @property
+    def missing(self):
+        return [n for n in range(1, self.sent + 1) if n not in self.answered]
+
+    @property
+    def told(self):
+        """The MTUs of "too big", whoever said so, in their order."""
+        return [said["mtu"] for said in self.refused if said["mtu"]]
+
+    def __str__(self):
+        times = ", ".join(f"{n}: {took} ms" for n, took in self.answered.items())
+        said = "".join(f"; {s['sequence']} refused by {s['by']}: {s['why']}{' ' + str(s['mtu']) if s['mtu'] else ''}" for s in self.refused[:8])
+        return (f"{len(self.answered)} of {self.sent} answered ({times}), missing {self.missing}, doubled {self.doubled}, "
+                f"damaged {self.damaged}{said}")
+
+
+def echo(host, target, count=3, size=56, source=None, df=None, interval=0.2, timeout=2, first=False):
+    """Sends echo requests, waits `timeout` seconds for the answer to each, and says what came of them; with `first` until one is
+    answered. `df` True forbids fragments, False sends without DF."""
+    options = {"count": count, "size": size, "source": source, "df": df, "interval": interval, "timeout": timeout, "first": first}
+    done = host.run([PYTHON, ECHO, target, json.dumps(options)], timeout=count * interval + timeout + 30)
+    found = json.loads(done.out)
+    return Echoes(**{**found, "answered": {int(n): took for n, took in found["answered"].items()}})
+
+
 def ping(host, target, count=3, size=56, source=None, df=False, check=True, interval=0.2, timeout=2):
-    """Sends echo requests; returns how many answers came."""
-    argv = ["ping", "-n", "-c", str(count), "-i", str(interval), "-W", str(timeout), "-s", str(size)]
-    argv += ["-I", source] if source else []
-    argv += ["-M", "do"] if df else []
-    result = host.run([*argv, target], check=False, timeout=count * (timeout + interval) + 10)
-    got = re.search(r"(\d+) received", result.out)
-    number = int(got.group(1)) if got else 0
+    """Sends echo requests, each of which has `timeout` seconds; returns how many answers came."""
+    found = echo(host, target, count, size, source, df or None, interval, timeout)
     if check:
-        expect(number == count, f"ping {target}: {number} of {count} answered\n{result.out}{result.err}")
-    return number
+        expect(len(found.answered) == count, f"echoes of {target}: {found}")
+    return len(found.answered)
+
+
+def until_answered(what, host, target, within, source=None, interval=0.2):
+    """Sends echo requests until one of them is answered, whichever and however late."""
+    found = echo(host, target, int(within / interval), source=source, interval=interval, first=True)
+    expect(found.answered, f"not within {within} s: {what}: {found}")
 
 
 def traceroute(host, target):
     """The hops' addresses, `*` for a silent one."""
-    out = host.run(["traceroute", "-n", "-w", "1", "-q", "1", "-m", "6", target], timeout=30).out
-    return [m.group(1) for m in re.finditer(r"^\s*\d+\s+(\S+)", out, re.M)]
+    # Asked again when one is silent: routers tell one host no more than some errors a second.
+    for _ in range(3):
+        # The zeros: what answers at once, at another hop, does not shorten the time that one has.
+        out = host.run(["traceroute", "-n", "-w", "5,0,0", "-q", "1", "-m", "6", target], timeout=60).out
+        hops = [m.group(1) for m in re.finditer(r"^\s*\d+\s+(\S+)", out, re.M)]
+        if "*" not in hops:
+            break
+    return hops
 
 
 def transfer(sender, receiver, address, size, port=5201, mss_report=False):
     """Sends `size` bytes over one TCP connection and compares the hashes; returns seconds taken."""
     # A log of its own each time: what an earlier receiver said must not be taken for this one's.
     server_log = receiver.spawn(f"serve-{next(TRANSFERS)}-{address}-{port}", [PYTHON, TOOL, "serve", address, str(port)])
-    wait_until("the transfer's receiver listens", lambda: "listening" in server_log.output(), 10)
+    wait_until("the transfer's receiver listens", lambda: "listening" in server_log.output(), 20)
     sent = json.loads(sender.run([PYTHON, TOOL, "send", address, str(port), str(size)], timeout=300).out)
     server_log.wait(30)
     got = json.loads(server_log.output().strip().splitlines()[-1])

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import random
 import signal
 import socket
@@ -12,7 +11,12 @@ import threading
 import time
 
 HEAD = struct.Struct("!4sQ")
-MAGIC = b"prob"
+# Of a numbered datagram, and of the last word: how many there were.
+MAGIC, OVER = b"prob", b"over"
+# Of asm-generic/socket.h: not bounded by net.core.rmem_max.
+SO_RCVBUFFORCE = 33
+# Seconds for what is still under way when the other end has sent its last, and for what comes twice after all has come.
+PATIENCE, AFTERWARDS = 3.0, 0.5
 
 
 def ranges(numbers):
@@ -30,9 +34,10 @@ def probe(mine, theirs, port, pps, size, report):
     """Sends and hears numbered datagrams until SIGTERM, then writes a report."""
     family = socket.AF_INET6 if ":" in mine else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+    # What comes while this program waits for a processor is not lost.
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
     sock.bind((mine, port))
-    stop, heard, state = threading.Event(), set(), {"duplicates": 0, "sent": 0, "last": 0.0}
+    stop, heard, state = threading.Event(), set(), {"duplicates": 0, "last": 0.0, "total": None}
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     hello_heard = threading.Event()
 
@@ -43,45 +48,48 @@ def probe(mine, theirs, port, pps, size, report):
             except OSError:
                 # A port not open yet at the other end says so with ICMP.
                 continue
-            if data[:4] == b"helo":
-                hello_heard.set()
-                continue
             hello_heard.set()
+            if data[:4] not in (MAGIC, OVER):
+                continue
             magic, number = HEAD.unpack_from(data)
-            if magic != MAGIC:
+            if magic == OVER:
+                state["total"] = number
                 continue
             if number in heard:
                 state["duplicates"] += 1
             heard.add(number)
             state["last"] = time.monotonic()
 
+    def say(data):
+        try:
+            sock.sendto(data, (theirs, port))
+        except OSError:
+            return 1
+        return 0
+
     threading.Thread(target=receive, daemon=True).start()
     # Both ends are there before the first number is sent; what is lost afterwards is lost.
     settled = 0
     while not stop.is_set() and settled < 5:
-        try:
-            sock.sendto(b"helo", (theirs, port))
-        except OSError:
-            pass
-        if hello_heard.is_set():
-            settled += 1
+        say(b"helo")
+        settled += hello_heard.is_set()
         time.sleep(0.05)
     padding, began, errors = bytes(max(0, size - HEAD.size)), time.time(), 0
     start, sent = time.perf_counter(), 0
     open(report + ".heard", "w").close()
     while not stop.is_set():
         due = int((time.perf_counter() - start) * pps)
-        while sent < due:
-            try:
-                sock.sendto(HEAD.pack(MAGIC, sent) + padding, (theirs, port))
-            except OSError:
-                errors += 1
+        # After a pause at no more than some times the rate, so that no queue on the way is filled by this program's own lateness.
+        for _ in range(min(due - sent, max(1, pps // 250))):
+            errors += say(HEAD.pack(MAGIC, sent) + padding)
             sent += 1
         time.sleep(0.001)
-    # The other end may be told to stop a moment later.
-    end = time.monotonic() + 1.5
-    while time.monotonic() < end or time.monotonic() - state["last"] < 0.5:
-        time.sleep(0.1)
+    # The other end may be told to stop a moment later, and what it sent last be long under way.
+    stopped = time.monotonic()
+    whole = lambda: state["total"] is not None and len(heard) >= state["total"]
+    while time.monotonic() - max(stopped, state["last"]) < (AFTERWARDS if whole() else PATIENCE):
+        say(HEAD.pack(OVER, sent))
+        time.sleep(0.05)
     with open(report, "w") as file:
         json.dump({"sent": sent, "began": began, "pps": pps, "errors": errors, "received": len(heard),
                    "duplicates": state["duplicates"], "ranges": ranges(heard)}, file)

@@ -65,7 +65,7 @@ class Uml:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
         lab.on_close(self.close)
-        self._answer(0, 30 if init == AGENT else 90)  # the agent's hello
+        self._answer(0, 60 if init == AGENT else 120)  # the agent's hello
         self._settle(modules)
 
     def _settle(self, modules):

@@ -12,6 +12,10 @@ const PSH: u8 = 0x08;
 const URG: u8 = 0x20;
 const CWR: u8 = 0x80;
 
+/// Options of IPv6: the one octet that has no length (RFC 8200 section 4.2), and the Home Address (RFC 6275 section 6.3).
+const PAD1: u8 = 0;
+const HOME_ADDRESS: u8 = 201;
+
 /// Why a super-packet cannot be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("super-packet that cannot be cut")]
@@ -42,15 +46,15 @@ impl Plan {
     /// The plan for a super-packet of kind [`Gso::Tcp4`], [`Gso::Tcp6`] or [`Gso::Udp`].
     ///
     /// # Errors
-    /// Another kind, a kind that contradicts the packet, a fragment, IPv6 extension headers but options (with
-    /// a routing header the pseudo-header may name another destination), a SYN, a segment size of 0.
+    /// Another kind, a kind that contradicts the packet, a fragment, IPv6 extension headers that may give the
+    /// pseudo-header other addresses than the IPv6 header's, a SYN, a segment size of 0.
     pub fn new(packet: &[u8], inner: &Inner, header: &Header) -> Result<Self, Unsplittable> {
         let kind = match (header.gso, inner.is_ipv6(), inner.protocol) {
             (Gso::Tcp4, false, TCP) | (Gso::Tcp6, true, TCP) => Kind::Tcp,
             (Gso::Udp, _, UDP) => Kind::Udp,
             _ => return Err(Unsplittable),
         };
-        if inner.fragment != Fragment::Whole || header.gso_size == 0 || !has_options_alone(packet, inner) {
+        if inner.fragment != Fragment::Whole || header.gso_size == 0 || !keeps_addresses(packet, inner) {
             return Err(Unsplittable);
         }
         let transport_len = match kind {
@@ -169,17 +173,41 @@ impl Plan {
     }
 }
 
-/// Are its IPv6 extension headers, if it has any, options (RFC 8200 sections 4.3 and 4.6)? They are the same in every
-/// packet, and the last destination is the IPv6 header's.
-fn has_options_alone(packet: &[u8], inner: &Inner) -> bool {
+/// Do its IPv6 extension headers, if it has any, leave the pseudo-header (RFC 8200 section 8.1) the addresses of the
+/// IPv6 header? Options do (RFC 8200 sections 4.3 and 4.6), but the one that names another source; a routing header
+/// may name another destination.
+fn keeps_addresses(packet: &[u8], inner: &Inner) -> bool {
     let (mut next, mut at) = (6, 40);
     while inner.extended && at < inner.transport {
-        let (Some(HOP_BY_HOP | DESTINATION_OPTIONS), Some(length)) =
-            (get8(packet, next), get8(packet, at + 1))
-        else {
+        let (Some(kind), Some(length)) = (get8(packet, next), get8(packet, at + 1)) else { return false };
+        let end = at + (usize::from(length) + 1) * 8;
+        let keeps = match kind {
+            HOP_BY_HOP => true,
+            DESTINATION_OPTIONS => packet.get(at + 2..end).is_some_and(keeps_source),
+            _ => false,
+        };
+        if !keeps {
+            return false;
+        }
+        (next, at) = (at, end);
+    }
+    true
+}
+
+/// Is there no Home Address among these options? RFC 6275 section 11.3.1: "the upper-layer checksum is computed as if
+/// the Source Address field held the home address". What is no list of options (RFC 8200 section 4.2) may hide one.
+fn keeps_source(options: &[u8]) -> bool {
+    let mut rest = options;
+    while let Some((&kind, more)) = rest.split_first() {
+        if kind == PAD1 {
+            rest = more;
+            continue;
+        }
+        let Some((&length, data)) = more.split_first() else { return false };
+        let (false, Some(behind)) = (kind == HOME_ADDRESS, data.get(usize::from(length)..)) else {
             return false;
         };
-        (next, at) = (at, at + (usize::from(length) + 1) * 8);
+        rest = behind;
     }
     true
 }

@@ -60,14 +60,23 @@ fn network_options() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![2 => Just(Vec::new()), 1 => some]
 }
 
-/// IPv6 extension headers, mostly none, that leave the last destination in the IPv6 header.
+/// IPv6 extension headers, mostly none, that leave source and last destination in the IPv6 header.
 fn extensions() -> impl Strategy<Value = Vec<Extension>> {
-    let some =
-        (any::<bool>(), prop::collection::vec(1usize..6, 0..3)).prop_map(|(hop_by_hop, destination)| {
-            let first = hop_by_hop.then(|| Extension::padding(HOP_BY_HOP, 1));
-            let others =
-                destination.into_iter().map(|blocks| Extension::padding(DESTINATION_OPTIONS, blocks));
-            first.into_iter().chain(others).collect()
-        });
+    let destination = prop_oneof![
+        1 => (1usize..6).prop_map(|blocks| Extension::padding(DESTINATION_OPTIONS, blocks)),
+        1 => options().prop_map(|list| Extension::options(DESTINATION_OPTIONS, &list)),
+    ];
+    let some = (any::<bool>(), prop::collection::vec(destination, 0..3)).prop_map(|(hop_by_hop, others)| {
+        let first = hop_by_hop.then(|| Extension::padding(HOP_BY_HOP, 1));
+        first.into_iter().chain(others).collect()
+    });
     prop_oneof![2 => Just(Vec::new()), 1 => some]
+}
+
+/// Options of IPv6 that say nothing of addresses, some of which have the Home Address's number in their data.
+fn options() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
+    let kind =
+        any::<u8>().prop_filter("padding, or a home address", |kind| ![0, 1, HOME_ADDRESS].contains(kind));
+    let data = prop_oneof![Just(vec![HOME_ADDRESS; 9]), prop::collection::vec(any::<u8>(), 0..9)];
+    prop::collection::vec((kind, data), 0..4)
 }

@@ -31,16 +31,23 @@ proptest! {
     }
 
     #[test]
-    fn an_unfinished_checksum_is_completed_whatever_stands_before_it(spec in specs(), routed: bool) {
+    fn an_unfinished_checksum_is_completed_whatever_stands_before_it(spec in specs(), elsewhere in elsewhere()) {
         let mut spec = spec;
         spec.payload.truncate(spec.size);
-        if routed {
-            // The destination in the pseudo-header is not the one in the IPv6 header.
-            spec.extensions = vec![Extension::home([0xfd; 16])];
+        if !elsewhere.is_empty() {
+            spec.extensions = elsewhere;
             spec.payload.truncate(LONGEST - spec.headers());
         }
         let carried = Worker::gcm(NONE).carry(&[spec.unfinished_frame()]);
         prop_assert_eq!(packets_of(&carried), [spec.packet(&spec.payload)]);
+    }
+
+    #[test]
+    fn a_super_packet_whose_checksum_has_other_addresses_is_not_cut(spec in specs(), elsewhere in elsewhere(), at in 0usize..4) {
+        let mut spec = Spec { ipv6: true, ..spec };
+        let spare = spec.extensions.len().min(at);
+        spec.extensions.splice(spare..spare, elsewhere.clone());
+        prop_assert_eq!(cut(&spec.frame()).is_none(), !elsewhere.is_empty());
     }
 
     #[test]
@@ -105,11 +112,40 @@ fn the_frame_of_a_sender_that_reduced_its_window_says_so_and_is_cut() {
     }
 }
 
+/// None, or extension headers with which an address in the pseudo-header is not the one in the IPv6 header.
+fn elsewhere() -> impl Strategy<Value = Vec<Extension>> {
+    let home = [0xfd; 16];
+    prop_oneof![
+        Just(Vec::new()),
+        Just(vec![Extension::home(home)]),
+        Just(vec![Extension::segments(home)]),
+        Just(vec![Extension::away(home)]),
+        Just(vec![Extension::home(home), Extension::away([0xfc; 16])]),
+    ]
+}
+
 #[test]
-fn a_super_packet_on_its_way_through_a_routing_header_is_not_cut() {
-    let extensions = vec![Extension::home([0xfd; 16])];
-    let spec = Spec { ipv6: true, extensions, payload: payload(3000), ..Spec::default() };
-    assert_eq!(cut(&spec.frame()), None);
+fn a_super_packet_with_a_routing_header_or_a_home_address_is_dropped_and_counted() {
+    let mut worker = Worker::gcm(NONE);
+    for extension in
+        [Extension::home([0xfd; 16]), Extension::segments([0xfd; 16]), Extension::away([0xfd; 16])]
+    {
+        let spec =
+            Spec { ipv6: true, extensions: vec![extension], payload: payload(3000), ..Spec::default() };
+        assert_eq!(worker.offer(&spec.frame()), Handled::Done);
+    }
+    assert_eq!(worker.drops.get(Drop::Unsplittable), 3);
+    assert!(worker.sent().is_empty());
+}
+
+#[test]
+fn a_super_packet_with_a_header_that_is_no_list_of_options_is_not_cut() {
+    // An option that reaches beyond its header, and one without a length.
+    for body in [vec![0x1e, 5, 0, 0, 0, 0], vec![1, 3, 0, 0, 0, 0x1e]] {
+        let extensions = vec![Extension { kind: DESTINATION_OPTIONS, body }];
+        let spec = Spec { ipv6: true, extensions, payload: payload(3000), ..Spec::default() };
+        assert_eq!(cut(&spec.frame()), None);
+    }
 }
 
 #[test]

@@ -66,6 +66,9 @@ pub(super) struct Extension {
 pub(super) const HOP_BY_HOP: u8 = 0;
 pub(super) const ROUTING: u8 = 43;
 pub(super) const DESTINATION_OPTIONS: u8 = 60;
+pub(super) const HOME_ADDRESS: u8 = 201;
+/// What [`Extension::away`] has before the address: another option, whose data looks like one, then number and length.
+const BEFORE_HOME: [u8; 6] = [0x1e, 2, HOME_ADDRESS, 16, HOME_ADDRESS, 16];
 
 impl Extension {
     /// Options that are padding (RFC 8200 section 4.2), in a header of `blocks` times eight octets.
@@ -75,9 +78,37 @@ impl Extension {
         Self { kind, body }
     }
 
+    /// Options, each a number and its data, padded to whole blocks: with octets of padding behind an odd number of them, else
+    /// with one option.
+    pub(super) fn options(kind: u8, options: &[(u8, Vec<u8>)]) -> Self {
+        let mut body = Vec::new();
+        for (number, data) in options {
+            body.extend([*number, data.len() as u8]);
+            body.extend(data);
+        }
+        let room = (body.len() + 2).next_multiple_of(8) - 2 - body.len();
+        if room > 1 && options.len().is_multiple_of(2) {
+            body.extend([1, (room - 2) as u8]);
+            body.resize(body.len() + room - 2, 0);
+        } else {
+            body.resize(body.len() + room, 0);
+        }
+        Self { kind, body }
+    }
+
     /// A routing header of type 2 (RFC 6275 section 6.4) on whose way one stop is left.
     pub(super) fn home(address: [u8; 16]) -> Self {
         Self { kind: ROUTING, body: [&[2, 1, 0, 0, 0, 0][..], &address].concat() }
+    }
+
+    /// A routing header of type 4 (RFC 8754 section 2) on whose way one stop is left.
+    pub(super) fn segments(address: [u8; 16]) -> Self {
+        Self { kind: ROUTING, body: [&[4, 1, 0, 0, 0, 0][..], &address].concat() }
+    }
+
+    /// The Home Address of a sender who is elsewhere (RFC 6275 section 6.3), at its place of 8n + 6 behind other options.
+    pub(super) fn away(address: [u8; 16]) -> Self {
+        Self { kind: DESTINATION_OPTIONS, body: [&BEFORE_HOME[..], &address].concat() }
     }
 
     fn len(&self) -> usize {
@@ -166,13 +197,20 @@ impl Spec {
         stops.map_or_else(|| self.addresses().1, |one| one.body[one.body.len() - 16..].to_vec())
     }
 
+    /// RFC 6275 section 11.3.1: with a Home Address the pseudo-header has that.
+    fn first_source(&self) -> Vec<u8> {
+        let away = |one: &&Extension| one.kind == DESTINATION_OPTIONS && one.body.starts_with(&BEFORE_HOME);
+        let home = self.extensions.iter().find(|one| self.ipv6 && away(one));
+        home.map_or_else(|| self.addresses().0, |one| one.body[6..22].to_vec())
+    }
+
     /// The plain packet that carries `payload`, complete with checksums.
     pub(super) fn packet(&self, payload: &[u8]) -> Vec<u8> {
         self.build(payload, true)
     }
 
     fn build(&self, payload: &[u8], complete: bool) -> Vec<u8> {
-        let (source, destination) = (self.addresses().0, self.last_destination());
+        let (source, destination) = (self.first_source(), self.last_destination());
         let mut transport = Vec::new();
         transport.extend(self.ports.0.to_be_bytes());
         transport.extend(self.ports.1.to_be_bytes());
