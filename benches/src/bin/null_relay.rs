@@ -34,8 +34,8 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 const PORT: u16 = 4500;
 /// As the datapath's batch.
-const CAPACITY: usize = 320 * 1024;
-const FLUSH_AT: usize = 128 * 1024;
+const CAPACITY: usize = 512 * 1024;
+const FLUSH_AT: usize = 256 * 1024;
 const MAX_SEGMENTS: usize = 64;
 const MAX_RUN_BYTES: usize = 65_487;
 /// What an SPI would be: anything but the marker of IKE.
