@@ -51,8 +51,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: Turns<Task>,
-    /// What is told of pieces that were never computed, before anything else is computed. No more than there are SAs that wait: none asks
-    /// for more before it heard of what it asked for.
+    /// What is told of pieces that were never computed, before anything else is computed: by the threads that compute, so that they
+    /// take these first while whoever asks goes on asking.
     missed: VecDeque<Outcome>,
     /// How many there were of those.
     overflows: u64,

@@ -194,7 +194,7 @@ def told_apart(near, far):
     """Of answers that are not the kernel's; the one who gives them late, at last."""
     far.sysctl("net.ipv4.icmp_echo_ignore_all", 1)
     process = answering(far, "odd", {1: ("twice", 0), 2: ("other octets", 0), 3: ("to another", 0), 4: ("never", 0)})
-    found = echo(near, FAR, count=5, timeout=1)
+    found = echo(near, FAR, count=5, timeout=3)
     expect(list(found.answered) == [1, 5] and found.doubled == [1] and found.damaged == [2], f"told apart: {found}")
     process.stop()
     process = answering(far, "late", {1: ("once", 0), 2: ("once", 1), 3: ("once", 1.5)})

@@ -54,6 +54,7 @@ def run(lab, cell):
     causeway.client("rekey", "azure", "--ike")
     stand.reaches()
     step("rekeyed")
+    before = causeway.spis()
     causeway.client("clear", "ike", "azure")
     wait_until("down", lambda: (causeway.spis() or (None,))[0] != before[0], 20)
     causeway.wait_up(timeout=40)

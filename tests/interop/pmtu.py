@@ -39,7 +39,7 @@ def run(lab, cell):
     for path in (1400, 1300) if both else (1300,):
         running = Transfer(stand, AZURE.host6 if both else AZURE.host)
         stand.site.cut_mtu(AZURE, path)
-        wait_until(f"the tunnel's MTU falls to {fits.device(path)}", lambda p=path: device_mtu(stand) == fits.device(p), 20, 0.05)
+        wait_until(f"the tunnel's MTU falls to {fits.device(path)}", lambda p=path: device_mtu(stand) == fits.device(p), 6, 0.05)
         step(f"path cut to {path}, MTU {fits.device(path)}, {fits.inside(path)} fit")
         too_big(stand, AZURE.host, fits.inside(path), 28)
         if both:

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 
 from .shell import Failed, expect, wait_until
 
-COUNTED = re.compile(r"(\d+) packets captured\D+(\d+) packets received by filter")
+COUNTED = re.compile(r"(\d+) packets? captured\D+(\d+) packets? received by filter")
+# Only what it says at its end begins a line with the number: its answer to SIGUSR1 has it behind others.
+DROPPED = re.compile(r"^(\d+) packets? dropped by kernel", re.M)
+# Answers without progress after which none is expected. Not a time: each answer proves that tcpdump has run.
+STILL = 25
 
 
 @dataclass
@@ -117,7 +121,7 @@ class Capture:
         self._written()
         self.process.stop(number=2, timeout=20)
         said = self.process.output()
-        dropped = re.search(r"(\d+) packets dropped by kernel", said)
+        dropped = DROPPED.search(said)
         # A capture with holes proves nothing about what was not on the wire.
         expect(dropped, f"the capture did not end by itself: {said}")
         expect(not int(dropped.group(1)), f"the capture lost {dropped.group(1)} packets")
@@ -128,14 +132,12 @@ class Capture:
 
         Some it was given before its filter stood are never written; so the numbers also suffice that do not come nearer any more.
         """
-        least, since, limit = None, time.monotonic(), time.monotonic() + 20
-        while time.monotonic() < limit:
-            written, given = self._counted()
-            if least is None or given - written < least:
-                least, since = given - written, time.monotonic()
-            if least == 0 or time.monotonic() - since > 0.5:
-                break
+        written, wanted = self._counted()
+        still, limit = 0, time.monotonic() + 20
+        while written < wanted and still < STILL and time.monotonic() < limit:
             time.sleep(0.02)
+            now, _ = self._counted()
+            still, written = (still + 1, written) if now == written else (0, now)
         # The file of a guest is first in the guest's own memory.
         self.host.sync()
 

@@ -40,7 +40,7 @@ def _make(lab, archive):
     tree = lab.path("bootstrap")
     # What debootstrap mounts goes with the mount namespace, however it ends.
     run(["unshare", "--mount", "--propagation", "private", "debootstrap", "--variant=minbase",
-         f"--include={','.join(PACKAGES)}", name, tree, url], timeout=400, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+         f"--include={','.join(PACKAGES)}", name, tree, url], timeout=800, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
     for place in DISPENSABLE:
         for entry in os.scandir(os.path.join(tree, place)):
             shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.remove(entry.path)

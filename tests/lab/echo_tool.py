@@ -84,7 +84,7 @@ class Echo:
                 self._send(len(self.requests) + 1)
                 due = time.monotonic() + self.interval
                 continue
-            ends = [r.until for r in self.requests.values() if not r.settled]
+            ends = [r.until for r in self.requests.values() if not r.settled and r.until >= now]
             ends += [due] if len(self.requests) < self.count else []
             poll.poll(max(1, int((min(ends) - now) * 1000) + 1))
 

@@ -124,8 +124,9 @@ def echo(host, target, count=3, size=56, source=None, df=None, interval=0.2, tim
     return Echoes(**{**found, "answered": {int(n): took for n, took in found["answered"].items()}})
 
 
-def ping(host, target, count=3, size=56, source=None, df=False, check=True, interval=0.2, timeout=2):
-    """Sends echo requests, each of which has `timeout` seconds; returns how many answers came."""
+def ping(host, target, count=3, size=56, source=None, df=False, check=True, interval=0.2, timeout=None):
+    """Sends echo requests, each of which has `timeout` seconds (10 where all must be answered, else 2); returns how many were."""
+    timeout = timeout or (10 if check else 2)
     found = echo(host, target, count, size, source, df or None, interval, timeout)
     if check:
         expect(len(found.answered) == count, f"echoes of {target}: {found}")

@@ -16,7 +16,7 @@ MAGIC, OVER = b"prob", b"over"
 # Of asm-generic/socket.h: not bounded by net.core.rmem_max.
 SO_RCVBUFFORCE = 33
 # Seconds for what is still under way when the other end has sent its last, and for what comes twice after all has come.
-PATIENCE, AFTERWARDS = 3.0, 0.5
+PATIENCE, AFTERWARDS = 3.0, 1.5
 
 
 def ranges(numbers):

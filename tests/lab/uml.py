@@ -28,7 +28,10 @@ def prepare_modules():
         place = f"/lib/modules/{version}"
         if not os.path.exists(place):
             os.makedirs("/lib/modules", exist_ok=True)
-            os.symlink(f"{MODULES}/{version}", place)
+            try:
+                os.symlink(f"{MODULES}/{version}", place)
+            except FileExistsError:
+                pass  # By another cell, at the same moment.
         if not os.path.exists(f"{MODULES}/{version}/modules.dep.bin"):
             run(["depmod", version])
 

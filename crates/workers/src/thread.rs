@@ -222,11 +222,15 @@ impl Worker {
         true
     }
 
-    /// Reads the queues of control packets in which something waits.
+    /// Reads the queues of control packets in which something waits, and sends it with what the batch holds by then: what follows
+    /// may be received packets, which fill no batch.
     fn serve_urgent(&mut self, now: Tick) {
         let ready = self.urgent.look();
         for one in &ready {
             self.step(queue_of(one.token), now);
+        }
+        if !ready.is_empty() {
+            self.outward.flush(&mut self.ports, &self.devices, &mut self.up, now);
         }
         self.urgent.give_back(ready);
     }

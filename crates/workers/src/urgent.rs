@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kernel::epoll::{Epoll, Interest, Ready};
 
-/// Steps of others, each of one batch at most, after which the set is looked at again. A look is a system call: where nothing waits
-/// after its first step there is none but the worker's own wait, which tells of this set as well.
+/// Steps of others, each of one batch at most, after which the set is looked at again. A look is a system call: a turn of no more
+/// steps than these has none but the worker's own wait, which tells of this set as well.
 const STEPS: usize = 4;
 /// Queues one look tells of.
 const READY: usize = 64;

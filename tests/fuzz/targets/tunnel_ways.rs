@@ -95,7 +95,7 @@ impl World {
             path,
             egress: Egress::new(Arc::clone(&drops)),
             ingress: Ingress::new(drops, joining),
-            batch: SendBatch::new(320 * 1024, 128 * 1024),
+            batch: SendBatch::default(),
             reports: Reports::new(REPORTS),
         }
     }
