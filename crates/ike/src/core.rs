@@ -46,6 +46,8 @@ pub(crate) enum Cross {
     Adopt { old: IkeId, new: IkeId },
     /// `old` is gone on both sides: a successor the peer made of it and that lost will hardly be deleted any more.
     Orphan { old: IkeId },
+    /// A successor the peer made goes with the one it was made of.
+    Disown { new: IkeId },
     /// Keep it only to repeat its last answer.
     Linger { ike: IkeId },
     /// An IKE SA authenticated: others of its connection are duplicates.

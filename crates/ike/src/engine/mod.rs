@@ -338,6 +338,9 @@ impl Engine {
                 Cross::Spawn(sa) => self.insert(*sa, now),
                 Cross::Adopt { old, new } => self.adopt(old, new, now),
                 Cross::Orphan { old } => self.orphan(old, now),
+                Cross::Disown { new } => {
+                    self.with(new, now, |sa, ctx| sa.terminate(crate::DownReason::Redundant, ctx));
+                }
                 Cross::Linger { ike } => self.with(ike, now, IkeSa::linger),
                 Cross::Established { ike, conn, initial_contact } => {
                     self.end_duplicates(ike, conn, initial_contact, now);

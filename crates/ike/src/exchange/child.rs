@@ -31,7 +31,9 @@ pub(crate) struct ChildTask {
     pub(super) regrouped: bool,
     pub(crate) stage: Stage,
     /// What the answer settled, while the shared secret is being made.
-    reply: Option<(ChildAnswer, Vec<u8>)>,
+    pub(super) reply: Option<(ChildAnswer, Vec<u8>)>,
+    /// What came of the shared secret, kept until it shows what comes of the peer's exchange for the same.
+    held: Option<WorkOutcome>,
     /// The peer began the same at the same time.
     pub(crate) collision: Option<Collision>,
     /// SPIs the peer deleted meanwhile and we do not know: one may be of what it made for this very request.
@@ -147,6 +149,7 @@ impl Up {
             regrouped: false,
             stage,
             reply: None,
+            held: None,
             collision: None,
             gone: Vec::new(),
         };
@@ -210,6 +213,12 @@ impl Up {
                 self.send_child(&task, shell, ctx);
                 self.task = Some(Task::Child(task));
             }
+            (Stage::Agreeing(_), held @ (WorkOutcome::Shared(_) | WorkOutcome::Refused))
+                if task.hangs_on_peer() =>
+            {
+                task.held = Some(held);
+                self.task = Some(Task::Child(task));
+            }
             (Stage::Agreeing(_), WorkOutcome::Shared(shared)) => match task.reply.take() {
                 Some((answer, nr)) => self.complete_child(*task, answer, &nr, Some(&shared), shell, ctx),
                 None => self.abandon_child(*task, ctx),
@@ -222,12 +231,22 @@ impl Up {
                 self.child_failed(*task, Failure::Overloaded, RETRY, shell, ctx);
             }
             (Stage::Agreeing(_), WorkOutcome::Refused) => {
-                // The peer holds it, and may have given up its own for it.
-                self.child_broken(*task, Failure::Overloaded, DownReason::Overloaded, shell, ctx);
+                self.child_without_keys(*task, shell, ctx);
             }
             (Stage::Generating(_) | Stage::Agreeing(_) | Stage::Sent(_), _) => {
                 self.task = Some(Task::Child(task))
             }
+        }
+    }
+
+    /// The peer's exchange is made, or came to nothing: ours can be finished.
+    pub(super) fn resume_child(&mut self, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        match self.task.take() {
+            Some(Task::Child(mut task)) => match task.held.take() {
+                Some(outcome) => self.child_work(task, outcome, shell, ctx),
+                None => self.task = Some(Task::Child(task)),
+            },
+            other => self.task = other,
         }
     }
 
@@ -312,6 +331,18 @@ impl ChildTask {
     /// One beside the first, with the same selectors.
     pub(crate) fn is_further(&self) -> bool {
         self.old.is_none() && !self.resource.is_any()
+    }
+
+    /// The nonces have it that the peer's exchange for the same makes the one to stay (RFC 7296 section 2.8.1).
+    pub(super) fn yields(&self) -> bool {
+        let ours = self.reply.as_ref().map(|(_, nr)| self.ni.as_slice().min(nr.as_slice()));
+        let peers = self.collision.as_ref().map(|collision| collision.low.as_slice());
+        ours.zip(peers).is_some_and(|(ours, peers)| ours < peers)
+    }
+
+    /// It is to go for one whose shared secret is still being made. Should that come to nothing, this one stays.
+    fn hangs_on_peer(&self) -> bool {
+        self.yields() && self.collision.as_ref().is_some_and(|collision| collision.child.is_none())
     }
 
     /// What to offer after this was refused. One for a further resource is like the first, or is not made.

@@ -14,7 +14,7 @@ use crate::event::{ChildId, Note, Role};
 use crate::failure::{Exchange, Failure, NoProposal};
 use crate::negotiate::{EspChoice, Pfs, answer_esp, choose_esp, describe};
 use crate::resource::{self, Resource};
-use crate::sa::{Phase, Shell, Task, Up};
+use crate::sa::{Phase, Shell, Task, Up, Want};
 use crate::selectors::{is_subset, narrow, ts_from_wire, ts_to_wire};
 use crate::work::{Work, WorkId, WorkOutcome};
 
@@ -135,7 +135,7 @@ impl Up {
             ctx.note(Note::RekeyWithoutPfs { conn: self.conn });
         }
         let (nr, spi_in) = (ctx.core.nonce(), ctx.core.esp_spi(self.conn, resource));
-        self.note_collision(replaces, resource, (ni, &nr), spi_in, ctx);
+        self.note_collision(replaces, resource, (ni, &nr), spi_in, shell, ctx);
         let work = WorkId(0);
         let serving =
             ServingChild { work, header, path, considered, replaces, resource, ni: ni.clone(), nr, spi_in };
@@ -221,6 +221,7 @@ impl Up {
                 self.answer_refusal(*refusal, serving.header, serving.path, shell, ctx);
             }
         }
+        self.resume_child(shell, ctx);
     }
 
     /// A peer that asks for what it has has lost it: those with the same selectors go, unless both ends were making
@@ -263,7 +264,10 @@ impl Up {
         self.resolve_collision(spi_in, child);
         match replaces {
             Some(old) => self.replaced_by_peer(old, ctx),
-            None => self.outdate(child, ctx),
+            None => {
+                self.want_no_more(Want::CreateChild);
+                self.outdate(child, ctx);
+            }
         }
         shell.answer(&mut self.channel, &header, path, &answer.payloads, ctx);
     }

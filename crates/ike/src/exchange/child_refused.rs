@@ -8,7 +8,7 @@ use ike_wire::{Notify, NotifyType};
 
 use super::body::{Body, refused, wanted_group};
 use super::child::{ChildTask, Collision, RETRY, RETRY_SOON};
-use crate::child::ChildPhase;
+use crate::child::{Child, ChildPhase};
 use crate::core::Ctx;
 use crate::event::{ChildId, DownReason};
 use crate::failure::Failure;
@@ -100,6 +100,36 @@ impl Up {
         self.delete_ike(reason, shell, ctx);
     }
 
+    /// Its keys are never computed, and the peer holds it. Where nobody needs it, the peer is told to drop it: one for a
+    /// further resource (with the one it was to replace, which the peer may have given up for it), and one that goes anyway
+    /// because the peer made the same. Else all ends.
+    pub(super) fn child_without_keys(&mut self, mut task: ChildTask, shell: &mut Shell, ctx: &mut Ctx<'_>) {
+        let (further, old) = (!task.resource.is_any(), task.old);
+        let made = task.collision.as_ref().filter(|_| task.yields()).and_then(|collision| collision.child);
+        let lost = made.and_then(|made| self.children.get(&made)).is_some_and(Child::is_installed);
+        let Some((answer, _)) = task.reply.take() else { return self.abandon_child(task, ctx) };
+        if task.gone.contains(&answer.spi_out) {
+            return self.child_failed(task, Failure::Abandoned, RETRY_SOON, shell, ctx);
+        }
+        if !further && !lost {
+            let reason = DownReason::Overloaded;
+            return self.child_broken(task, Failure::Overloaded, reason, shell, ctx);
+        }
+        if !lost {
+            ctx.failed(self.conn, Failure::Overloaded);
+        }
+        let old = old.filter(|old| self.children.contains_key(old));
+        if old.is_none() && further {
+            self.resource_lost(ctx.now);
+        }
+        self.close_unkeyed(task.offer.spi_in, answer, task.resource, shell, ctx);
+        match old {
+            Some(old) if lost => self.replaced_by_peer(old, ctx),
+            Some(old) => self.close_child(old, DownReason::Overloaded, shell, ctx),
+            None => {}
+        }
+    }
+
     /// It came to nothing. With the peer's own exchange for the same purpose accepted meanwhile, that is no failure.
     pub(super) fn child_failed(
         &mut self,
@@ -111,13 +141,14 @@ impl Up {
     ) {
         let (old, temporary) = (task.old, again == RETRY_SOON);
         let further = task.is_further();
-        let made_by_peer = task.collision.is_some();
+        let by_peer = task.collision.as_ref().map(|collision| collision.child.is_some());
         self.abandon_child(task, ctx);
-        if made_by_peer {
-            if let Some(old) = old.filter(|old| self.children.contains_key(old)) {
-                self.replaced_by_peer(old, ctx);
-            }
-            return;
+        let known = old.filter(|old| self.children.contains_key(old));
+        match (by_peer, known) {
+            (None, _) => {}
+            (Some(true), Some(old)) => return self.replaced_by_peer(old, ctx),
+            (Some(true), None) => return,
+            (Some(false), _) => return self.unless_peer_makes(old, again, shell, ctx),
         }
         if !temporary {
             ctx.failed(self.conn, failure);
@@ -133,6 +164,24 @@ impl Up {
                 self.later(Want::CreateChild, again, shell, ctx)
             }
             Some(_) | None => {}
+        }
+    }
+
+    /// The peer's exchange for the same is being computed. Should that come to nothing, ours is to be done after all; if
+    /// it makes one, this is overtaken.
+    fn unless_peer_makes(
+        &mut self,
+        old: Option<ChildId>,
+        again: Duration,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
+        match old {
+            Some(old) if self.children.contains_key(&old) => {
+                self.later(Want::RekeyChild(old), again, shell, ctx);
+            }
+            Some(_) => {}
+            None => self.later(Want::CreateChild, again, shell, ctx),
         }
     }
 
@@ -152,6 +201,7 @@ impl Up {
         resource: Resource,
         (ni, nr): (&[u8], &[u8]),
         spi_in: u32,
+        shell: &mut Shell,
         ctx: &mut Ctx<'_>,
     ) {
         let low = ni.min(nr).to_vec();
@@ -159,7 +209,7 @@ impl Up {
             Some(Task::Child(mut task)) if task.old == replaces && task.resource == resource => {
                 if matches!(task.stage, Stage::Generating(_)) {
                     self.abandon_child(*task, ctx);
-                    return;
+                    return self.unless_peer_makes(replaces, RETRY, shell, ctx);
                 }
                 task.collision = Some(Collision { spi_in, low, child: None });
                 self.task = Some(Task::Child(task));

@@ -28,8 +28,9 @@ pub(crate) struct IkeTask {
     regrouped: bool,
     pub(crate) stage: Stage,
     reply: Option<Reply>,
-    /// The shared secret, kept until the peer's own rekeying, which we are answering, is made.
-    shared: Option<Secret>,
+    /// What came of the shared secret, kept until the peer's own rekeying, which we are answering, is made or comes to
+    /// nothing.
+    held: Option<WorkOutcome>,
 }
 
 struct Reply {
@@ -48,7 +49,7 @@ pub(crate) struct Successor<'a> {
 }
 
 /// A failed rekeying is tried again after this and up to as much at random.
-const RETRY: Duration = Duration::from_secs(10);
+pub(super) const RETRY: Duration = Duration::from_secs(10);
 
 impl Up {
     /// Begins; the window is free and nothing else under way.
@@ -70,17 +71,8 @@ impl Up {
         let seed = ctx.core.secret_seed();
         let stage = Stage::Generating(ctx.core.work(shell.id, Work::Generate { group, seed }));
         let (spi, ni) = (IkeSpi(ctx.core.ike_spi()), ctx.core.nonce());
-        let task = IkeTask {
-            spi,
-            group,
-            ni,
-            offer,
-            in_use_only,
-            regrouped: false,
-            stage,
-            reply: None,
-            shared: None,
-        };
+        let task =
+            IkeTask { spi, group, ni, offer, in_use_only, regrouped: false, stage, reply: None, held: None };
         self.task = Some(Task::Ike(Box::new(task)));
     }
 
@@ -106,8 +98,10 @@ impl Up {
                 shell.request(&mut self.channel, exchange, &payloads, patience, ctx);
                 self.task = Some(Task::Ike(task));
             }
-            (Stage::Agreeing(_), WorkOutcome::Shared(shared)) if self.serving_ike.is_some() => {
-                task.shared = Some(shared);
+            (Stage::Agreeing(_), held @ (WorkOutcome::Shared(_) | WorkOutcome::Refused))
+                if self.serving_ike.is_some() =>
+            {
+                task.held = Some(held);
                 self.task = Some(Task::Ike(task));
             }
             (Stage::Agreeing(_), WorkOutcome::Shared(shared)) => {
@@ -157,8 +151,8 @@ impl Up {
     /// The peer's own rekeying is made, or came to nothing: ours can be finished.
     pub(crate) fn resume_ike(&mut self, shell: &mut Shell, ctx: &mut Ctx<'_>) {
         match self.task.take() {
-            Some(Task::Ike(mut task)) => match task.shared.take() {
-                Some(shared) => self.complete_ike(*task, &shared, shell, ctx),
+            Some(Task::Ike(mut task)) => match task.held.take() {
+                Some(outcome) => self.ike_work(task, outcome, shell, ctx),
                 None => self.task = Some(Task::Ike(task)),
             },
             other => self.task = other,
@@ -266,13 +260,21 @@ impl Up {
             return self.ike_failed(Failure::Overloaded, RETRY, shell, ctx);
         }
         ctx.failed(self.conn, Failure::Overloaded);
+        if let Some(peer) = self.peer_rekey.take() {
+            // The peer's, which is not to stay, would stand in a dial's way.
+            ctx.core.crosses.push_back(Cross::Disown { new: peer.new });
+        }
         self.delete_ike(DownReason::Overloaded, shell, ctx);
     }
 
     /// It came to nothing. With the peer's own made meanwhile, that is no failure.
     fn ike_failed(&mut self, failure: Failure, again: Duration, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        if self.phase != Phase::Current || self.serving_ike.is_some() {
+        if self.phase != Phase::Current {
             return;
+        }
+        if self.serving_ike.is_some() {
+            // Should the peer's come to nothing too; if it does not, the successor does not inherit this.
+            return self.later(Want::RekeyIke, again, shell, ctx);
         }
         if let Some(peer) = self.peer_rekey.take() {
             return self.adopt(peer.new, Role::Responder, shell, ctx);

@@ -4,7 +4,7 @@ use crypto::Group;
 use ike_wire::{Header, IkeSpi, KeGroup, KeyExchange, NotifyType, Payload};
 
 use super::body::Body;
-use super::rekey_ike::Successor;
+use super::rekey_ike::{RETRY, Successor};
 use super::serve::Refusal;
 use crate::config::Path;
 use crate::core::{Cross, Ctx};
@@ -12,7 +12,7 @@ use crate::event::{IkeId, Role};
 use crate::failure::{Exchange, Failure, NoProposal};
 use crate::keys::Ingredients;
 use crate::negotiate::{IkeChoice, choose_ike, describe};
-use crate::sa::{IkeSa, PeerRekey, Shell, State, Task, Up};
+use crate::sa::{IkeSa, PeerRekey, Shell, State, Task, Up, Want};
 use crate::work::{Work, WorkId, WorkOutcome};
 
 /// The peer's rekeying of the IKE SA, its shared secret being made.
@@ -35,7 +35,7 @@ impl Up {
         body: Body<'_>,
         header: Header,
         path: Path,
-        shell: &Shell,
+        shell: &mut Shell,
         ctx: &mut Ctx<'_>,
     ) -> Result<(), Box<Refusal>> {
         if self.must_wait() {
@@ -61,7 +61,7 @@ impl Up {
             return Err(Refusal::other_group(chosen));
         }
         let (new, nr) = (ctx.core.ike_id(), ctx.core.nonce());
-        self.meet(new, ni.min(&nr));
+        self.meet(new, ni.min(&nr), shell, ctx);
         let (seed, peer) = (ctx.core.secret_seed(), ke.data.clone());
         let work = ctx.core.work(shell.id, Work::Respond { group: chosen, seed, peer });
         let ni = ni.clone();
@@ -78,14 +78,16 @@ impl Up {
         busy || serving || !self.owns_children() || self.peer_rekey.is_some()
     }
 
-    /// The peer is at the same as we. If our request is out, the nonces will decide; if not, the peer's goes first.
-    fn meet(&mut self, new: IkeId, low: &[u8]) {
+    /// The peer is at the same as we. If our request is out, the nonces will decide; if not, the peer's goes first, and
+    /// ours is done later should that come to nothing (a successor does not inherit it).
+    fn meet(&mut self, new: IkeId, low: &[u8], shell: &mut Shell, ctx: &mut Ctx<'_>) {
         match self.task.take() {
             Some(Task::Ike(task)) if task.is_sent() => {
                 self.peer_rekey = Some(PeerRekey { new, low: low.to_vec() });
                 self.task = Some(Task::Ike(task));
             }
-            Some(Task::Ike(_)) | None => {}
+            Some(Task::Ike(_)) => self.later(Want::RekeyIke, RETRY, shell, ctx),
+            None => {}
             other @ Some(Task::Child(_) | Task::DeleteChild(_) | Task::DeleteIke | Task::Liveness) => {
                 self.task = other;
             }

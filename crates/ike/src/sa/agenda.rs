@@ -33,6 +33,12 @@ impl Up {
         shell.timers.set(Timer::Retry, at);
     }
 
+    /// Somebody else has done it.
+    pub(crate) fn want_no_more(&mut self, want: Want) {
+        self.wants.retain(|one| *one != want);
+        self.put_off.retain(|one| *one != want);
+    }
+
     /// Begins the next thing wanted, if nothing is under way. Exchanges that make SAs also wait for the peer's to end.
     pub(crate) fn proceed(&mut self, shell: &mut Shell, ctx: &mut Ctx<'_>) {
         self.tend_resources(shell, ctx);

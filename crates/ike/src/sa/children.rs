@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::{Shell, Task, Up, Want};
-use crate::child::{Agreed, Child, ChildPhase, too_narrow};
+use crate::child::{Agreed, Child, ChildAnswer, ChildPhase, too_narrow};
 use crate::core::Ctx;
 use crate::event::{ChildId, ChildUp, DownReason, Event};
 use crate::failure::Failure;
+use crate::resource::Resource;
 
 impl Up {
     pub(super) fn can_rekey(&self, child: ChildId) -> bool {
@@ -34,6 +35,21 @@ impl Up {
         self.put(agreed, false, shell, ctx)
     }
 
+    /// One that the peer holds and we have no keys of: the peer is to drop it, and nobody else hears of it.
+    pub(crate) fn close_unkeyed(
+        &mut self,
+        spi_in: u32,
+        answer: ChildAnswer,
+        resource: Resource,
+        shell: &mut Shell,
+        ctx: &mut Ctx<'_>,
+    ) {
+        let child = Child { told: true, ..self.describe(spi_in, &answer, (None, resource), ctx) };
+        let id = child.id;
+        self.children.insert(id, child);
+        self.close_child(id, DownReason::Overloaded, shell, ctx);
+    }
+
     /// A CHILD SA of ours that lost against one the peer made at the same time: receive on it, and delete it.
     pub(crate) fn install_loser(&mut self, agreed: Agreed, shell: &mut Shell, ctx: &mut Ctx<'_>) {
         let child = self.put(agreed, true, shell, ctx);
@@ -48,26 +64,9 @@ impl Up {
         if resource.is_any() && !rekeyed && !inbound_only {
             self.settle_resources(answer.peer_resource.is_some(), role, ctx.now);
         }
-        let (id, life) = (ctx.core.child_id(), self.config.child_lifetime);
         let narrow = too_narrow(&self.config, &answer);
-        let child = Child {
-            id,
-            spi_in,
-            spi_out: answer.spi_out,
-            suite: answer.suite,
-            encap: self.encapsulates(),
-            local_ts: answer.local_ts.clone(),
-            remote_ts: answer.remote_ts.clone(),
-            since: ctx.now,
-            soft: Some(ctx.now + life.soft_after(ctx.core.random_u32())),
-            hard: ctx.now + life.hard,
-            linger: self.config.linger,
-            phase: ChildPhase::Installed,
-            told: false,
-            replaces,
-            resource,
-            peer_resource: answer.peer_resource.unwrap_or_default(),
-        };
+        let child = self.describe(spi_in, &answer, (replaces, resource), ctx);
+        let id = child.id;
         ctx.event(Event::ChildUp(Box::new(ChildUp {
             conn: self.conn,
             child: id,
@@ -98,6 +97,35 @@ impl Up {
         id
     }
 
+    /// As it begins.
+    fn describe(
+        &self,
+        spi_in: u32,
+        answer: &ChildAnswer,
+        (replaces, resource): (Option<ChildId>, Resource),
+        ctx: &mut Ctx<'_>,
+    ) -> Child {
+        let life = self.config.child_lifetime;
+        Child {
+            id: ctx.core.child_id(),
+            spi_in,
+            spi_out: answer.spi_out,
+            suite: answer.suite,
+            encap: self.encapsulates(),
+            local_ts: answer.local_ts.clone(),
+            remote_ts: answer.remote_ts.clone(),
+            since: ctx.now,
+            soft: Some(ctx.now + life.soft_after(ctx.core.random_u32())),
+            hard: ctx.now + life.hard,
+            linger: self.config.linger,
+            phase: ChildPhase::Installed,
+            told: false,
+            replaces,
+            resource,
+            peer_resource: answer.peer_resource.clone().unwrap_or_default(),
+        }
+    }
+
     /// The peer's successor of this one is in place; its DELETE is the peer's to send.
     pub(crate) fn replaced_by_peer(&mut self, old: ChildId, ctx: &Ctx<'_>) {
         let ours_under_way = matches!(&self.task, Some(Task::Child(task)) if task.old == Some(old));
@@ -108,8 +136,7 @@ impl Up {
             child.phase = ChildPhase::Replaced;
             child.hard = child.hard.min(ctx.now + patience);
         }
-        self.wants.retain(|want| *want != Want::RekeyChild(old));
-        self.put_off.retain(|want| *want != Want::RekeyChild(old));
+        self.want_no_more(Want::RekeyChild(old));
     }
 
     /// Ends a CHILD SA; the peer is told. One that was rekeyed is told of once the peer has confirmed, so that what

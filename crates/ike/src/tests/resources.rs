@@ -12,7 +12,7 @@ const MOMENT: Duration = Duration::from_secs(5);
 /// Longer than the answering side leaves the other to ask for what is missing.
 const PAUSE: Duration = Duration::from_secs(30);
 
-fn want(sas: [u8; 2]) -> impl Fn(usize, &mut Connection) {
+pub(super) fn want(sas: [u8; 2]) -> impl Fn(usize, &mut Connection) {
     move |host, connection| connection.resource_sas = NonZeroU8::new(sas[host]).unwrap()
 }
 
@@ -25,7 +25,7 @@ pub(super) fn up(seed: u64, sas: [u8; 2]) -> World {
 }
 
 /// Exactly these resources at both ends, in one IKE SA, each the other's mirror, with the same selectors and suite.
-fn assert_resources(world: &World, expected: &[u8]) {
+pub(super) fn assert_resources(world: &World, expected: &[u8]) {
     let [a, b] = &world.hosts;
     let story = || format!("\nA: {:#?}\nB: {:#?}", a.story(), b.story());
     assert_eq!((a.ikes.len(), b.ikes.len()), (1, 1), "{}", story());
