@@ -329,7 +329,12 @@ fn tick(origin: Instant) -> Tick {
     Tick(u64::try_from(origin.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A queue, of the epoll's words for it.
+/// A queue in epoll's words: its tunnel, and its place among the device's.
+fn token(tunnel: TunnelId, place: usize) -> u64 {
+    QUEUES | (place as u64) << 32 | u64::from(tunnel.0)
+}
+
+/// And back.
 fn queue_of(token: u64) -> Source {
     Source::Queue(TunnelId(token as u32), ((token & !QUEUES) >> 32) as usize)
 }

@@ -307,21 +307,15 @@ impl Up {
         let spi_in = task.offer.spi_in;
         let (role, resource) = (Role::Initiator, task.resource);
         let agreed = Agreed { spi_in, answer, keys, role, replaces: old, resource };
-        // RFC 7296 section 2.8.1: the SA "created with the lowest of the four nonces SHOULD be closed by the endpoint
-        // that created it". Octet by octet, a prefix being the lower one: the order of slices.
-        let ours = task.ni.as_slice().min(nr);
-        match task.collision {
-            Some(collision) if ours < collision.low.as_slice() => {
-                self.install_loser(agreed, shell, ctx);
-                if let Some(old) = old {
-                    self.replaced_by_peer(old, ctx);
-                }
+        if task.yields_by(nr) {
+            self.install_loser(agreed, shell, ctx);
+            if let Some(old) = old {
+                self.replaced_by_peer(old, ctx);
             }
-            Some(_) | None => {
-                self.install(agreed, shell, ctx);
-                if let Some(old) = old {
-                    self.close_child(old, DownReason::Rekeyed, shell, ctx);
-                }
+        } else {
+            self.install(agreed, shell, ctx);
+            if let Some(old) = old {
+                self.close_child(old, DownReason::Rekeyed, shell, ctx);
             }
         }
     }
@@ -333,11 +327,15 @@ impl ChildTask {
         self.old.is_none() && !self.resource.is_any()
     }
 
-    /// The nonces have it that the peer's exchange for the same makes the one to stay (RFC 7296 section 2.8.1).
+    /// The nonces have it that the peer's exchange for the same makes the one to stay.
     pub(super) fn yields(&self) -> bool {
-        let ours = self.reply.as_ref().map(|(_, nr)| self.ni.as_slice().min(nr.as_slice()));
-        let peers = self.collision.as_ref().map(|collision| collision.low.as_slice());
-        ours.zip(peers).is_some_and(|(ours, peers)| ours < peers)
+        self.reply.as_ref().is_some_and(|(_, nr)| self.yields_by(nr))
+    }
+
+    /// The same, by the nonce of the answer. RFC 7296 section 2.8.1: the SA "created with the lowest of the four nonces SHOULD
+    /// be closed by the endpoint that created it". Octet by octet, a prefix being the lower one: the order of slices.
+    fn yields_by(&self, nr: &[u8]) -> bool {
+        self.collision.as_ref().is_some_and(|peers| self.ni.as_slice().min(nr) < peers.low.as_slice())
     }
 
     /// It is to go for one whose shared secret is still being made. Should that come to nothing, this one stays.

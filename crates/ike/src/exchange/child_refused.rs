@@ -153,17 +153,13 @@ impl Up {
         if !temporary {
             ctx.failed(self.conn, failure);
         }
-        match old {
-            Some(old) if self.children.contains_key(&old) => {
-                self.later(Want::RekeyChild(old), again, shell, ctx)
-            }
-            Some(_) | None if further && temporary => self.later(Want::AddChild, again, shell, ctx),
-            Some(_) | None if further => self.resource_lost(ctx.now),
+        match known {
+            Some(old) => self.later(Want::RekeyChild(old), again, shell, ctx),
+            None if further && temporary => self.later(Want::AddChild, again, shell, ctx),
+            None if further => self.resource_lost(ctx.now),
             // The owner of the connection dials again after a failure; a temporary one it does not hear of.
-            Some(_) | None if temporary && !self.has_child() => {
-                self.later(Want::CreateChild, again, shell, ctx)
-            }
-            Some(_) | None => {}
+            None if temporary && !self.has_child() => self.later(Want::CreateChild, again, shell, ctx),
+            None => {}
         }
     }
 

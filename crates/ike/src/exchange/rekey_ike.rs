@@ -168,11 +168,7 @@ impl Up {
         let Some((mut new_shell, mut new)) = made else {
             return self.ike_failed(Failure::Abandoned, RETRY, shell, ctx);
         };
-        // RFC 7296 section 2.8.2: as with CHILD SAs, the one made with the lowest nonce is closed by who made it.
-        let ours = task.ni.as_slice().min(reply.nr.as_slice());
-        let peer = self.peer_rekey.take();
-        let lost =
-            self.phase != Phase::Current || peer.as_ref().is_some_and(|peer| ours < peer.low.as_slice());
+        let (lost, peer) = (self.yields_ike(&task.ni, &reply.nr), self.peer_rekey.take());
         if lost {
             new.delete_ike(DownReason::Redundant, &mut new_shell, ctx);
         }
@@ -249,14 +245,18 @@ impl Up {
         }
     }
 
+    /// The successor we make is not the one to stay. RFC 7296 section 2.8.2: as with CHILD SAs, the one made with the lowest
+    /// nonce is closed by who made it.
+    fn yields_ike(&self, ni: &[u8], nr: &[u8]) -> bool {
+        let peers = self.peer_rekey.as_ref();
+        self.phase != Phase::Current || peers.is_some_and(|peers| ni.min(nr) < peers.low.as_slice())
+    }
+
     /// The successor's keys are never computed, and the peer holds it. Where the peer's own is the one to stay (section 2.8.2)
     /// there is that; else all ends, and a new dial brings both ends together.
     fn ike_without_keys(&mut self, task: &IkeTask, shell: &mut Shell, ctx: &mut Ctx<'_>) {
-        let ours = task.reply.as_ref().map(|reply| task.ni.as_slice().min(reply.nr.as_slice()));
-        let peers = self.peer_rekey.as_ref().map(|peer| peer.low.as_slice());
-        let lost =
-            self.phase != Phase::Current || peers.is_some_and(|low| ours.is_some_and(|ours| ours < low));
-        if lost {
+        let Some(reply) = &task.reply else { return };
+        if self.yields_ike(&task.ni, &reply.nr) {
             return self.ike_failed(Failure::Overloaded, RETRY, shell, ctx);
         }
         ctx.failed(self.conn, Failure::Overloaded);

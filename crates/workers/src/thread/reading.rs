@@ -3,7 +3,7 @@
 use kernel::clock;
 use tunnel::{Tick, TunnelId};
 
-use super::{QUEUES, Source, Worker};
+use super::{Source, Worker, token};
 use crate::balance::Reading;
 use crate::queue::{Heard, home};
 
@@ -93,9 +93,4 @@ impl Worker {
             }
         }
     }
-}
-
-/// A queue in epoll's words: its tunnel, and its place among the device's.
-fn token(tunnel: TunnelId, place: usize) -> u64 {
-    QUEUES | (place as u64) << 32 | u64::from(tunnel.0)
 }

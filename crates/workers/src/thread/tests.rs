@@ -75,8 +75,7 @@ fn heard(worker: &Worker) -> [Heard; 2] {
 
 /// What epoll says of this queue of the tunnel.
 fn ready(place: usize) -> Ready {
-    let token = QUEUES | (place as u64) << 32 | u64::from(TUNNEL.0);
-    Ready { token, readable: true, writable: false, error: false }
+    Ready { token: token(TUNNEL, place), readable: true, writable: false, error: false }
 }
 
 #[test]
