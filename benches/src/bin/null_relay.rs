@@ -37,6 +37,8 @@ const PORT: u16 = 4500;
 const CAPACITY: usize = 512 * 1024;
 const FLUSH_AT: usize = 256 * 1024;
 const MAX_SEGMENTS: usize = 64;
+/// Rounds over both directions before asking again which has something, as in a worker.
+const ROUNDS: usize = 4;
 const MAX_RUN_BYTES: usize = 65_487;
 /// What an SPI would be: anything but the marker of IKE.
 const MARK: [u8; 4] = [1; 4];
@@ -84,7 +86,7 @@ fn both(out: &mut Out, back: &mut Back) -> Result<(), Failure> {
         epoll.wait(&mut ready, None)?;
         let (mut more_out, mut more_back) =
             (ready.iter().any(|r| r.token == 0), ready.iter().any(|r| r.token == 1));
-        for _ in 0..8 {
+        for _ in 0..ROUNDS {
             more_back = more_back && back.step();
             more_out = more_out && out.step();
             if !more_out && !more_back {

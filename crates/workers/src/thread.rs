@@ -25,8 +25,9 @@ use super::queue::{Device, Shared};
 use super::sockets::WorkerSockets;
 use super::urgent::Urgent;
 
-/// Rounds over what is ready before asking again what is, and what commands came.
-const ROUNDS: usize = 8;
+/// Rounds over what is ready before asking again what is, and what commands came. Only then is a direction served in which
+/// something began to wait meanwhile: a stream's acknowledgements wait for as many batches of its data.
+const ROUNDS: usize = 4;
 /// Descriptors one wait reports; the kernel gives all a turn when more are ready.
 const READY: usize = 64;
 
