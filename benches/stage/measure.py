@@ -5,7 +5,7 @@ import re
 import statistics
 import time
 
-from lab.shell import Failed, wait_until
+from lab.shell import Failed, expect, wait_until
 
 from .ends import INNER, INNER6, IPERF
 from .machine import Meter, spent
@@ -55,8 +55,10 @@ def tcp(contender, seconds, streams=1, reverse=False, both=False, ipv6=False):
         if both:
             bits += end["sum_received_bidir_reverse"]["bits_per_second"]
             octets += end["sum_sent_bidir_reverse"]["bytes"]
+        chosen = {end["sender_tcp_congestion"], end["receiver_tcp_congestion"]}
     except (ValueError, KeyError):
         raise Failed(f"iperf3 over {contender.name}: {done.out[-600:]}{done.err}") from None
+    expect(chosen == {"cubic"}, f"{contender.name}: cubic at both ends, not {chosen}")
     # The omitted first second is in `used` as well.
     share = seconds / (seconds + 1) if seconds > 1 else 1
     cpu = used * share / (octets / 1e9) if octets else None

@@ -84,8 +84,8 @@ fn a_control_packet_that_comes_while_batches_are_read_waits_for_few_of_them() {
         assert!(worker.obey());
         send(0, 4000);
         send(CS6, 3);
-        // As if it had come after the wait, which told of the others alone.
-        assert!(worker.turn(&[ready(DATA)]));
+        // As if it had come after the wait, which told of two queues of others alone: more steps than go between two looks.
+        assert!(worker.turn(&[ready(DATA), ready(DATA)]));
         let [data, control] = read(worker);
         assert_eq!(control, 3);
         assert!((1000..4000).contains(&data), "and the others had their turn: {data}");
