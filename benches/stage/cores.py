@@ -7,15 +7,14 @@ import time
 
 from lab.shell import Failed, run
 
-from .ends import INNER, IPERF
+from .ends import stream
 from .machine import Meter, spent, threads
 from .measure import Sample
 
 
 def _load(contender, name, seconds, streams=1):
     """An iperf3 beside which something is measured for `seconds`, from a second after its start on."""
-    load = contender.ends[0].spawn(f"{name}-{contender.name}", [
-        "iperf3", "-c", INNER[1], "-p", str(IPERF), "-C", "cubic", "-J", "-P", str(streams), "-t", str(seconds + 2)])
+    load = contender.ends[0].spawn(f"{name}-{contender.name}", stream(seconds + 2, streams))
     time.sleep(1)
     return load
 

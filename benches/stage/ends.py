@@ -19,6 +19,12 @@ IPERF = 5201
 QUEUE = 10_000
 
 
+def stream(seconds, streams=1, ipv6=False):
+    """The words for an iperf3 whose page is JSON: TCP, cubic, from the first end to the second."""
+    return ["iperf3", "-c", INNER6[1] if ipv6 else INNER[1], "-p", str(IPERF), "-C", "cubic", "-J",
+            "-t", str(seconds), "-P", str(streams)]
+
+
 class Contender:
     """Two namespaces with a veth of MTU 1500."""
 

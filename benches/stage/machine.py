@@ -47,7 +47,7 @@ def facts(binary, wireguard, queue):
         ("memory", f"{int(_field('/proc/meminfo', r'MemTotal: *([0-9]+)')) // 1024} MiB"),
         ("kernel", f"{platform.release()}, governor of the guest: none" if not os.path.exists(
             "/sys/devices/system/cpu/cpu0/cpufreq") else platform.release()),
-        ("congestion control", "cubic, both ends, every stream; begun as what does not pace"),
+        ("congestion control", "cubic, both ends, every stream; begun as reno"),
         ("TUN queue", f"{queue} packets, every contender that has one"),
         ("iperf3", _first_line(["iperf3", "--version"])),
         ("strongSwan", charon),

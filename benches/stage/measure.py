@@ -7,7 +7,7 @@ import time
 
 from lab.shell import Failed, expect, wait_until
 
-from .ends import INNER, INNER6, IPERF
+from .ends import INNER, stream
 from .machine import Meter, spent
 
 
@@ -39,8 +39,7 @@ def note_of(samples):
 
 def tcp(contender, seconds, streams=1, reverse=False, both=False, ipv6=False):
     """Goodput of iperf3 in Gbit/s, of both directions together when `both`."""
-    words = ["iperf3", "-c", INNER6[1] if ipv6 else INNER[1], "-p", str(IPERF), "-C", "cubic", "-J",
-             "-t", str(seconds), "-P", str(streams), "-O", "1" if seconds > 1 else "0"]
+    words = stream(seconds, streams, ipv6) + ["-O", "1" if seconds > 1 else "0"]
     words += ["-R"] if reverse else []
     words += ["--bidir"] if both else []
     before, meter = spent(contender.pids()), Meter()
@@ -164,8 +163,7 @@ def idle_trip(contender, count):
 
 def loaded_trip(contender, seconds):
     """Mean round trip in milliseconds beside one TCP stream; beside it the largest."""
-    words = ["iperf3", "-c", INNER[1], "-p", str(IPERF), "-C", "cubic", "-J", "-t", str(seconds + 1)]
-    load = contender.ends[0].spawn(f"load-{contender.name}", words)
+    load = contender.ends[0].spawn(f"load-{contender.name}", stream(seconds + 1))
     time.sleep(0.7)
     meter = Meter()
     times = ping(contender, int(seconds / 0.005))

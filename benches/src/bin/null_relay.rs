@@ -37,9 +37,9 @@ const PORT: u16 = 4500;
 const CAPACITY: usize = 512 * 1024;
 const FLUSH_AT: usize = 256 * 1024;
 const MAX_SEGMENTS: usize = 64;
+const MAX_RUN_BYTES: usize = 65_487;
 /// Rounds over both directions before asking again which has something, as in a worker.
 const ROUNDS: usize = 4;
-const MAX_RUN_BYTES: usize = 65_487;
 /// What an SPI would be: anything but the marker of IKE.
 const MARK: [u8; 4] = [1; 4];
 const TUNNEL: TunnelId = TunnelId(0);
