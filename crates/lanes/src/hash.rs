@@ -25,6 +25,9 @@ pub(crate) const MAX_LANES: usize = 32;
 /// Octets of the longest block.
 pub(crate) const MAX_BLOCK: usize = 128;
 
+/// Words of a block, of every hash.
+pub(crate) const WORDS: usize = 16;
+
 /// The states of all lanes, word by word: word `w` of lane `l` stands at `w * MAX_LANES + l`.
 #[repr(C, align(64))]
 pub(crate) struct States<W>(pub(crate) [W; 8 * MAX_LANES]);
@@ -38,28 +41,78 @@ pub(crate) type Inputs = [*const u8; MAX_LANES];
 /// The processor has the level's instructions, and each input may be read for that many blocks.
 pub(crate) type Run<W> = unsafe fn(&mut States<W>, &Inputs, usize);
 
+/// The ends of HMACs over texts of one length: the words behind each text's last whole block, and the second hash.
+pub(crate) struct Ends<'k, W> {
+    /// How many words each text has behind its last whole block.
+    pub(crate) words: usize,
+    /// What stands behind the text, up to the end of the last of `blocks`.
+    pub(crate) inner: [W; 2 * WORDS],
+    /// A word of each lane that is added to the first of `inner`, where that is zero.
+    pub(crate) suffixes: Suffixes<W>,
+    pub(crate) blocks: usize,
+    /// The state behind the second padded key.
+    pub(crate) keyed: &'k [W; 8],
+    /// Words of the first digest, with which the second message begins.
+    pub(crate) digest: usize,
+    /// The second message, but for the digest.
+    pub(crate) outer: [W; WORDS],
+}
+
+/// A word of each lane.
+#[repr(C, align(64))]
+pub(crate) struct Suffixes<W>(pub(crate) [W; MAX_LANES]);
+
+/// Ends the HMACs whose whole blocks are in the states; these are then the codes. Each input is the last block of
+/// octets of a text.
+///
+/// # Safety
+/// The processor has the level's instructions, and each input may be read for a block.
+pub(crate) type Finish<W> = unsafe fn(&mut States<W>, &Inputs, &Ends<'_, W>);
+
 /// A hash function at one level.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel<W> {
     pub(crate) lanes: usize,
     pub(crate) run: Run<W>,
+    pub(crate) finish: Finish<W>,
 }
 
 /// A word of a state: 32 or 64 bits.
 pub(crate) trait Word: Copy + Default + Zeroize {
     /// Writes the word big endian, as much of it as `to` holds.
     fn write(self, to: &mut [u8]);
+
+    /// The word that `octets` are, big endian; as if zeros followed where they are too few.
+    fn read(octets: &[u8]) -> Self;
 }
 
 impl Word for u32 {
     fn write(self, to: &mut [u8]) {
-        to.iter_mut().zip(self.to_be_bytes()).for_each(|(to, octet)| *to = octet);
+        match to.as_mut_array() {
+            Some(whole) => *whole = self.to_be_bytes(),
+            None => to.iter_mut().zip(self.to_be_bytes()).for_each(|(to, octet)| *to = octet),
+        }
+    }
+
+    fn read(octets: &[u8]) -> Self {
+        let mut word = [0; size_of::<Self>()];
+        word.iter_mut().zip(octets).for_each(|(to, octet)| *to = *octet);
+        Self::from_be_bytes(word)
     }
 }
 
 impl Word for u64 {
     fn write(self, to: &mut [u8]) {
-        to.iter_mut().zip(self.to_be_bytes()).for_each(|(to, octet)| *to = octet);
+        match to.as_mut_array() {
+            Some(whole) => *whole = self.to_be_bytes(),
+            None => to.iter_mut().zip(self.to_be_bytes()).for_each(|(to, octet)| *to = octet),
+        }
+    }
+
+    fn read(octets: &[u8]) -> Self {
+        let mut word = [0; size_of::<Self>()];
+        word.iter_mut().zip(octets).for_each(|(to, octet)| *to = *octet);
+        Self::from_be_bytes(word)
     }
 }
 
@@ -178,6 +231,12 @@ impl<W: Word> States<W> {
         Self([W::default(); 8 * MAX_LANES])
     }
 
+    /// Puts all lanes into a state.
+    pub(crate) fn fill(&mut self, state: &[W; 8]) {
+        let (lanes, _) = self.0.as_chunks_mut::<MAX_LANES>();
+        lanes.iter_mut().zip(state).for_each(|(lanes, word)| *lanes = [*word; MAX_LANES]);
+    }
+
     /// Puts one lane into a state.
     pub(crate) fn set(&mut self, lane: usize, state: &[W; 8]) {
         let places = self.0.iter_mut().skip(lane).step_by(MAX_LANES);
@@ -187,8 +246,9 @@ impl<W: Word> States<W> {
     /// The state of one lane.
     pub(crate) fn get(&self, lane: usize) -> [W; 8] {
         let mut state = [W::default(); 8];
-        let places = self.0.iter().skip(lane).step_by(MAX_LANES);
-        state.iter_mut().zip(places).for_each(|(word, place)| *word = *place);
+        for (word, lanes) in state.iter_mut().zip(self.0.as_chunks::<MAX_LANES>().0) {
+            *word = lanes.get(lane).copied().unwrap_or_default();
+        }
         state
     }
 }

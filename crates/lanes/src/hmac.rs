@@ -35,9 +35,9 @@ enum Keyed {
     Sha512(Box<Midstates<Sha512>>),
 }
 
-struct Midstates<F: Function> {
-    inner: [F::Word; 8],
-    outer: [F::Word; 8],
+pub(crate) struct Midstates<F: Function> {
+    pub(crate) inner: [F::Word; 8],
+    pub(crate) outer: [F::Word; 8],
 }
 
 impl Hmac {
@@ -110,8 +110,14 @@ impl<F: Function> Midstates<F> {
         keyed
     }
 
+    /// Sets of messages of one length first, which take the shorter way, then what remains.
     fn codes(&self, level: Level, jobs: &mut [Job<'_>]) {
         let kernels = F::kernels(level);
+        let others = self.codes_alike(kernels, jobs);
+        self.codes_any(kernels, others);
+    }
+
+    fn codes_any(&self, kernels: [Kernel<F::Word>; 2], jobs: &mut [Job<'_>]) {
         let [.., widest] = kernels;
         let mut states = States::new();
         let mut buffers = [[0; 2 * MAX_BLOCK]; MAX_LANES];

@@ -141,6 +141,32 @@ fn every_number_of_packets_of_one_length_has_its_codes() {
 }
 
 #[test]
+fn packets_of_one_length_have_their_codes_whatever_it_is() {
+    for hash in HASHES {
+        for len in (0..=300).chain([1432, 1436, 1500]) {
+            for suffixed in [false, true] {
+                let text = |at: usize| (pattern(len, at), suffixed.then_some([at as u8, 1, 2, at as u8]));
+                check_codes(hash, b"a key", &(0..3).map(text).collect::<Vec<_>>());
+                check_codes(hash, b"a key", &(0..35).map(text).collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+#[test]
+fn one_packet_that_is_not_like_the_others_has_its_code_as_they_have() {
+    for hash in HASHES {
+        for odd in [0, 1, 7, 8, 15, 16, 31, 32, 33, 62, 63] {
+            for other in [(pattern(200, 1), None), (pattern(256, 2), Some([9; 4]))] {
+                let mut texts: Vec<_> = (0..64).map(|at| (pattern(256, at), None)).collect();
+                texts[odd] = other;
+                check_codes(hash, b"a key", &texts);
+            }
+        }
+    }
+}
+
+#[test]
 fn keys_of_every_length_are_those_of_rfc_2104() {
     for hash in HASHES {
         for len in [0, 1, 20, 63, 64, 65, 127, 128, 129, 200, 255, 256, 257] {

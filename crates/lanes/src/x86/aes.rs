@@ -3,6 +3,7 @@
 use core::arch::x86_64::*;
 
 use crate::cbc::{BLOCK, ROUND_KEYS, STREAMS, Schedule};
+use crate::x86::chains::encipher;
 
 /// Expands a key of 16, 24 or 32 octets (FIPS 197 §5.2, §5.3.5).
 ///
@@ -80,44 +81,11 @@ pub(crate) unsafe fn encrypt_512(
     // SAFETY: the caller's promise.
     unsafe {
         match streams {
-            0..=4 => by_rounds!(keys, wide_encrypt[1](keys, places, blocks)),
-            5..=8 => by_rounds!(keys, wide_encrypt[2](keys, places, blocks)),
-            9..=16 => by_rounds!(keys, wide_encrypt[4](keys, places, blocks)),
-            17..=24 => by_rounds!(keys, wide_encrypt[6](keys, places, blocks)),
-            _ => by_rounds!(keys, wide_encrypt[8](keys, places, blocks)),
-        }
-    }
-}
-
-/// Four streams a register, in so many registers.
-#[target_feature(enable = "avx512f,vaes")]
-unsafe fn wide_encrypt<const ROUNDS: usize, const REGISTERS: usize>(
-    keys: &Schedule,
-    places: &[*mut u8; STREAMS],
-    blocks: usize,
-) {
-    // SAFETY: the caller's promise. All reads of a step come before its writes, so that lanes which repeat
-    // a stream read what it reads.
-    unsafe {
-        let keys = broadcast(&keys.encrypt);
-        let mut chains = [_mm512_setzero_si512(); REGISTERS];
-        for (register, chain) in chains.iter_mut().enumerate() {
-            *chain = load4(places, register, 0);
-        }
-        for block in 1..=blocks {
-            for (register, chain) in chains.iter_mut().enumerate() {
-                let text = load4(places, register, block * BLOCK);
-                *chain = _mm512_ternarylogic_epi64::<0x96>(*chain, text, keys[0]);
-            }
-            for key in keys.iter().take(ROUNDS).skip(1) {
-                for chain in &mut chains {
-                    *chain = _mm512_aesenc_epi128(*chain, *key);
-                }
-            }
-            for (register, chain) in chains.iter_mut().enumerate() {
-                *chain = _mm512_aesenclast_epi128(*chain, keys[ROUNDS]);
-                store4(places, register, block * BLOCK, *chain);
-            }
+            0..=4 => by_rounds!(keys, encipher[1](keys, places, blocks)),
+            5..=8 => by_rounds!(keys, encipher[2](keys, places, blocks)),
+            9..=16 => by_rounds!(keys, encipher[4](keys, places, blocks)),
+            17..=24 => by_rounds!(keys, encipher[6](keys, places, blocks)),
+            _ => by_rounds!(keys, encipher[8](keys, places, blocks)),
         }
     }
 }
@@ -131,30 +99,6 @@ unsafe fn broadcast(keys: &[[u8; BLOCK]; ROUND_KEYS]) -> [__m512i; ROUND_KEYS] {
         *wide = unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(key.as_ptr().cast())) };
     }
     wide
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn load4(places: &[*mut u8; STREAMS], register: usize, offset: usize) -> __m512i {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let block = |lane: usize| _mm_loadu_si128(places[4 * register + lane].add(offset).cast());
-        let low = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(block(0)), block(1));
-        _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(low, block(2)), block(3))
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn store4(places: &[*mut u8; STREAMS], register: usize, offset: usize, value: __m512i) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let place = |lane: usize| places[4 * register + lane].add(offset).cast::<__m128i>();
-        _mm_storeu_si128(place(0), _mm512_castsi512_si128(value));
-        _mm_storeu_si128(place(1), _mm512_extracti32x4_epi32::<1>(value));
-        _mm_storeu_si128(place(2), _mm512_extracti32x4_epi32::<2>(value));
-        _mm_storeu_si128(place(3), _mm512_extracti32x4_epi32::<3>(value));
-    }
 }
 
 /// As [`encrypt_512`], eight streams at most.
@@ -185,7 +129,8 @@ unsafe fn narrow_encrypt<const ROUNDS: usize, const WIDTH: usize>(
     places: &[*mut u8; STREAMS],
     blocks: usize,
 ) {
-    // SAFETY: the caller's promise; reads before writes as in `wide_encrypt`.
+    // SAFETY: the caller's promise; all reads of a step come before its writes, so that
+    // lanes which repeat a stream read what it reads.
     unsafe {
         let key = |round: usize| _mm_loadu_si128(keys.encrypt[round].as_ptr().cast());
         let mut chains = [_mm_setzero_si128(); WIDTH];

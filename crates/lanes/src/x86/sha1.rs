@@ -2,27 +2,23 @@
 
 use core::hint::black_box;
 
+use super::blocks::Compression;
 use super::vector::Vector;
-use crate::hash::{Inputs, MAX_LANES, States};
+use crate::hash::WORDS;
 
-/// # Safety
-/// See [`crate::hash::Run`]; called where the register's instructions are enabled.
-#[inline(always)]
-pub(super) unsafe fn sha1<V: Vector<Word = u32>>(states: &mut States<u32>, inputs: &Inputs, blocks: usize) {
-    // SAFETY: the caller's promise; `states` has room for five registers of any width.
-    unsafe {
-        let place = states.0.as_mut_ptr();
-        let word = |at: usize| V::load(place.add(at * MAX_LANES));
-        let (mut a, mut b, mut c, mut d, mut e) = (word(0), word(1), word(2), word(3), word(4));
-        // Constants the compiler knows it adds last, and each round waits for what is added last.
-        let constants = black_box([0x5a82_7999u32, 0x6ed9_eba1, 0x8f1b_bcdc, 0xca62_c1d6]);
-        for block in 0..blocks {
-            let mut w = [V::zero(); 16];
-            for part in 0..16 / V::WORDS {
-                let offset = 64 * block + 4 * V::WORDS * part;
-                V::gather(inputs.as_ptr(), offset, w.as_mut_ptr().add(part * V::WORDS));
-            }
-            let (a0, b0, c0, d0, e0) = (a, b, c, d, e);
+pub(super) struct Sha1;
+
+impl Compression for Sha1 {
+    type Word = u32;
+    const STATE: usize = 5;
+
+    #[inline(always)]
+    unsafe fn compress<V: Vector<Word = u32>>(state: &mut [V; 8], mut w: [V; WORDS]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let [mut a, mut b, mut c, mut d, mut e, ..] = *state;
+            // Constants the compiler knows it adds last, and each round waits for what is added last.
+            let constants = black_box([0x5a82_7999u32, 0x6ed9_eba1, 0x8f1b_bcdc, 0xca62_c1d6]);
 
             macro_rules! round {
                 ($f:ident, $k:expr, $t:expr, $a:ident $b:ident $c:ident $d:ident $e:ident) => {
@@ -52,10 +48,9 @@ pub(super) unsafe fn sha1<V: Vector<Word = u32>>(states: &mut States<u32>, input
             twenty!(majority, 2, 40 45 50 55);
             twenty!(xor3, 3, 60 65 70 75);
 
-            (a, b, c, d, e) = (a.add(a0), b.add(b0), c.add(c0), d.add(d0), e.add(e0));
-        }
-        for (at, register) in [a, b, c, d, e].into_iter().enumerate() {
-            register.store(place.add(at * MAX_LANES));
+            for (word, more) in state.iter_mut().zip([a, b, c, d, e]) {
+                *word = word.add(more);
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! SHA-256's and SHA-512's compression (FIPS 180-4 §6.2.2, §6.4.2) in every lane.
 
+use super::blocks::Compression;
 use super::vector::Vector;
-use crate::hash::{Inputs, MAX_LANES, States};
+use crate::hash::WORDS;
 
 macro_rules! sha2 {
     (
@@ -9,28 +10,17 @@ macro_rules! sha2 {
         sums: $a0:literal $a1:literal $a2:literal, $e0:literal $e1:literal $e2:literal,
         schedule: $n0:literal $n1:literal shift $n2:literal, $f0:literal $f1:literal shift $f2:literal
     ) => {
-        /// # Safety
-        /// See [`crate::hash::Run`]; called where the register's instructions are enabled.
-        #[inline(always)]
-        pub(super) unsafe fn $name<V: Vector<Word = $word>>(
-            states: &mut States<$word>,
-            inputs: &Inputs,
-            blocks: usize,
-        ) {
-            const SIZE: usize = size_of::<$word>();
-            // SAFETY: the caller's promise; `states` has room for eight registers of any width.
-            unsafe {
-                let place = states.0.as_mut_ptr();
-                let word = |at: usize| V::load(place.add(at * MAX_LANES));
-                let (mut a, mut b, mut c, mut d) = (word(0), word(1), word(2), word(3));
-                let (mut e, mut f, mut g, mut h) = (word(4), word(5), word(6), word(7));
-                for block in 0..blocks {
-                    let mut w = [V::zero(); 16];
-                    for part in 0..16 / V::WORDS {
-                        let offset = 16 * SIZE * block + SIZE * V::WORDS * part;
-                        V::gather(inputs.as_ptr(), offset, w.as_mut_ptr().add(part * V::WORDS));
-                    }
-                    let (a0, b0, c0, d0, e0, f0, g0, h0) = (a, b, c, d, e, f, g, h);
+        pub(super) struct $name;
+
+        impl Compression for $name {
+            type Word = $word;
+            const STATE: usize = 8;
+
+            #[inline(always)]
+            unsafe fn compress<V: Vector<Word = $word>>(state: &mut [V; 8], mut w: [V; WORDS]) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
 
                     macro_rules! extend {
                         (last, $t:expr) => {};
@@ -81,19 +71,17 @@ macro_rules! sha2 {
                         sixteen!(more, k);
                     }
                     sixteen!(last, last);
-                    (a, b, c, d) = (a.add(a0), b.add(b0), c.add(c0), d.add(d0));
-                    (e, f, g, h) = (e.add(e0), f.add(f0), g.add(g0), h.add(h0));
-                }
-                for (at, register) in [a, b, c, d, e, f, g, h].into_iter().enumerate() {
-                    register.store(place.add(at * MAX_LANES));
+                    for (word, more) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
+                        *word = word.add(more);
+                    }
                 }
             }
         }
     };
 }
 
-sha2!(sha256, u32, K256, sums: 2 13 22, 6 11 25, schedule: 7 18 shift 3, 17 19 shift 10);
-sha2!(sha512, u64, K512, sums: 28 34 39, 14 18 41, schedule: 1 8 shift 7, 19 61 shift 6);
+sha2!(Sha256, u32, K256, sums: 2 13 22, 6 11 25, schedule: 7 18 shift 3, 17 19 shift 10);
+sha2!(Sha512, u64, K512, sums: 28 34 39, 14 18 41, schedule: 1 8 shift 7, 19 61 shift 6);
 
 /// Fractional parts of cube roots of primes (FIPS 180-4 §4.2.2), sixteen rounds a row.
 #[rustfmt::skip]

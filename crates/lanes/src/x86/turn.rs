@@ -2,12 +2,12 @@
 //! waits for the hash are made. Where a processor has units of its own for each, both together take little longer
 //! than the longer one, as long as their instructions stand among each other.
 
-use core::arch::asm;
 use core::arch::x86_64::*;
 
 use crate::cbc::BLOCK;
 use crate::gcm::Key;
 use crate::x86::ghash::{Powers, Product, add, add_pair, backwards};
+use crate::x86::order::{hold, read_again};
 
 /// Registers side by side: latency times throughput of an AES round.
 pub(super) const WIDE: usize = 8;
@@ -139,28 +139,6 @@ impl Turn<'_> {
 fn text_mask<const W: usize>(first: u64, last: u64, n: usize) -> u64 {
     let first = if n == 0 { first } else { u64::MAX };
     if n == W - 1 { first & last } else { first }
-}
-
-/// Has these computed here: without it the compiler puts the rounds of one register behind each other, of which
-/// each waits for the one before, and the products at the end.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn hold<const N: usize>(registers: &mut [__m512i; N]) {
-    for one in registers {
-        // SAFETY: there is no instruction in it.
-        unsafe { asm!("/* {} */", inout(zmm_reg) * one, options(nomem, nostack, preserves_flags)) };
-    }
-}
-
-/// Has a key read anew: the compiler would keep what it reads once on the stack, where nobody wipes it.
-#[inline]
-fn read_again(key: &Key) -> &Key {
-    let mut key: *const Key = key;
-    // SAFETY: there is no instruction in it, so this is the key as it came.
-    unsafe {
-        asm!("/* {} */", inout(reg) key, options(readonly, nostack, preserves_flags));
-        &*key
-    }
 }
 
 /// A number for the lowest word of each 128-bit lane.
