@@ -49,7 +49,7 @@ impl<F: Function> Midstates<F> {
             *word = job.suffix.as_ref().map_or(F::Word::default(), |suffix| F::Word::read(suffix));
         }
         let mut states = States::new();
-        states.fill(&self.inner);
+        states.fill(kernel.lanes, &self.inner);
         // SAFETY: the kernel is one of a level this processor has. Each text has so many blocks, and as many octets
         // before its end as a block has: the caller's promise.
         unsafe {

@@ -86,35 +86,27 @@ pub(crate) trait Word: Copy + Default + Zeroize {
     fn read(octets: &[u8]) -> Self;
 }
 
-impl Word for u32 {
-    fn write(self, to: &mut [u8]) {
-        match to.as_mut_array() {
-            Some(whole) => *whole = self.to_be_bytes(),
-            None => to.iter_mut().zip(self.to_be_bytes()).for_each(|(to, octet)| *to = octet),
-        }
-    }
+macro_rules! word {
+    ($word:ident) => {
+        impl Word for $word {
+            fn write(self, to: &mut [u8]) {
+                match to.as_mut_array() {
+                    Some(whole) => *whole = self.to_be_bytes(),
+                    None => to.iter_mut().zip(self.to_be_bytes()).for_each(|(to, octet)| *to = octet),
+                }
+            }
 
-    fn read(octets: &[u8]) -> Self {
-        let mut word = [0; size_of::<Self>()];
-        word.iter_mut().zip(octets).for_each(|(to, octet)| *to = *octet);
-        Self::from_be_bytes(word)
-    }
+            fn read(octets: &[u8]) -> Self {
+                let mut word = [0; size_of::<Self>()];
+                word.iter_mut().zip(octets).for_each(|(to, octet)| *to = *octet);
+                Self::from_be_bytes(word)
+            }
+        }
+    };
 }
 
-impl Word for u64 {
-    fn write(self, to: &mut [u8]) {
-        match to.as_mut_array() {
-            Some(whole) => *whole = self.to_be_bytes(),
-            None => to.iter_mut().zip(self.to_be_bytes()).for_each(|(to, octet)| *to = octet),
-        }
-    }
-
-    fn read(octets: &[u8]) -> Self {
-        let mut word = [0; size_of::<Self>()];
-        word.iter_mut().zip(octets).for_each(|(to, octet)| *to = *octet);
-        Self::from_be_bytes(word)
-    }
-}
+word!(u32);
+word!(u64);
 
 /// What the scheduler has to know of a hash function.
 pub(crate) trait Function {
@@ -231,10 +223,12 @@ impl<W: Word> States<W> {
         Self([W::default(); 8 * MAX_LANES])
     }
 
-    /// Puts all lanes into a state.
-    pub(crate) fn fill(&mut self, state: &[W; 8]) {
-        let (lanes, _) = self.0.as_chunks_mut::<MAX_LANES>();
-        lanes.iter_mut().zip(state).for_each(|(lanes, word)| *lanes = [*word; MAX_LANES]);
+    /// Puts the first lanes into a state. The others stay as they are: what no kernel overwrites would keep a
+    /// key's state.
+    pub(crate) fn fill(&mut self, lanes: usize, state: &[W; 8]) {
+        for (places, word) in self.0.as_chunks_mut::<MAX_LANES>().0.iter_mut().zip(state) {
+            places.iter_mut().take(lanes).for_each(|place| *place = *word);
+        }
     }
 
     /// Puts one lane into a state.

@@ -90,15 +90,12 @@ pub(crate) unsafe fn encrypt_512(
     }
 }
 
+/// A round key in all four lanes.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn broadcast(keys: &[[u8; BLOCK]; ROUND_KEYS]) -> [__m512i; ROUND_KEYS] {
-    let mut wide = [_mm512_setzero_si512(); ROUND_KEYS];
-    for (wide, key) in wide.iter_mut().zip(keys) {
-        // SAFETY: a key is sixteen octets.
-        *wide = unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(key.as_ptr().cast())) };
-    }
-    wide
+pub(super) fn broadcast(key: &[u8; BLOCK]) -> __m512i {
+    // SAFETY: a key is sixteen octets.
+    unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(key.as_ptr().cast())) }
 }
 
 /// As [`encrypt_512`], eight streams at most.
@@ -173,23 +170,24 @@ unsafe fn wide_decrypt<const ROUNDS: usize>(keys: &Schedule, stream: *mut u8, bl
     }
     // SAFETY: the caller's promise; no piece is longer than what is left.
     unsafe {
-        let keys = broadcast(&keys.decrypt);
+        let mut wide = [_mm512_setzero_si512(); ROUND_KEYS];
+        wide.iter_mut().zip(&keys.decrypt).for_each(|(wide, key)| *wide = broadcast(key));
         // The last block before what follows, in the highest quarter: what was enciphered is overwritten.
         let mut before = _mm512_broadcast_i32x4(_mm_loadu_si128(stream.cast()));
         let (mut at, end) = (stream.add(BLOCK), stream.add((blocks + 1) * BLOCK));
         let left = |at: *mut u8| end.offset_from(at).cast_unsigned() / BLOCK;
         while left(at) >= 32 {
-            at = wide_piece::<ROUNDS, 8>(&keys, at, &mut before, u8::MAX);
+            at = wide_piece::<ROUNDS, 8>(&wide, at, &mut before, u8::MAX);
         }
         if left(at) >= 16 {
-            at = wide_piece::<ROUNDS, 4>(&keys, at, &mut before, u8::MAX);
+            at = wide_piece::<ROUNDS, 4>(&wide, at, &mut before, u8::MAX);
         }
         while left(at) >= 4 {
-            at = wide_piece::<ROUNDS, 1>(&keys, at, &mut before, u8::MAX);
+            at = wide_piece::<ROUNDS, 1>(&wide, at, &mut before, u8::MAX);
         }
         let rest = left(at);
         if rest > 0 {
-            wide_piece::<ROUNDS, 1>(&keys, at, &mut before, (1 << (2 * rest)) - 1);
+            wide_piece::<ROUNDS, 1>(&wide, at, &mut before, (1 << (2 * rest)) - 1);
         }
     }
 }

@@ -7,6 +7,7 @@
 use core::arch::x86_64::*;
 
 use crate::cbc::{BLOCK, STREAMS, Schedule};
+use crate::x86::aes::broadcast;
 use crate::x86::order::{hold, read_again};
 
 /// Enciphers `blocks` blocks of four streams a register, in so many registers; see [`super::aes::encrypt_512`].
@@ -46,7 +47,7 @@ pub(super) unsafe fn encipher<const ROUNDS: usize, const REGISTERS: usize>(
 macro_rules! rounds {
     ($keys:ident, $places:ident, [$write:ident, $read:ident], $chains:ident, $texts:ident, $($at:literal)*) => { $(
         if $at < ROUNDS {
-            let key = broadcast($keys, $at);
+            let key = broadcast(&$keys.encrypt[$at]);
             for text in &mut $texts[..] {
                 *text = _mm512_aesenc_epi128(*text, key);
             }
@@ -78,7 +79,7 @@ unsafe fn step<const ROUNDS: usize, const REGISTERS: usize>(
     // The shortest key has nine such rounds.
     const { assert!(REGISTERS <= 8) };
     let keys = read_again(keys);
-    let key = broadcast(keys, 0);
+    let key = broadcast(&keys.encrypt[0]);
     for (text, chain) in texts.iter_mut().zip(&*chains) {
         *text = _mm512_ternarylogic_epi64::<0x96>(*chain, *text, key);
     }
@@ -86,17 +87,10 @@ unsafe fn step<const ROUNDS: usize, const REGISTERS: usize>(
     unsafe {
         rounds!(keys, places, [write, read], chains, texts, 1 2 3 4 5 6 7 8 9 10 11 12 13);
     }
-    let key = broadcast(keys, ROUNDS);
+    let key = broadcast(&keys.encrypt[ROUNDS]);
     for text in texts {
         *text = _mm512_aesenclast_epi128(*text, key);
     }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn broadcast(keys: &Schedule, round: usize) -> __m512i {
-    // SAFETY: a key is sixteen octets.
-    unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(keys.encrypt[round].as_ptr().cast())) }
 }
 
 #[inline]
