@@ -1,9 +1,7 @@
 //! HMACs of messages of one length, a set of lanes at a time: where one ends all do, and what stands behind the text
 //! is known without looking at it.
 
-use crate::hash::{
-    Ends, Function, Inputs, Kernel, MAX_BLOCK, MAX_LANES, States, Suffixes, Word, pad, write_digest,
-};
+use crate::hash::{Ends, Function, Inputs, Kernel, MAX_BLOCK, MAX_LANES, States, Suffixes, Word, pad};
 use crate::hmac::{Job, Midstates};
 
 impl<F: Function> Midstates<F> {
@@ -29,7 +27,7 @@ impl<F: Function> Midstates<F> {
     /// The codes of as many as the wide kernel has lanes, or fewer.
     ///
     /// # Safety
-    /// The texts are all of one length, a block at least.
+    /// The texts are all of the form that `ends` were made for.
     unsafe fn codes_of_set(
         &self,
         [narrow, wide]: [Kernel<F::Word>; 2],
@@ -38,27 +36,21 @@ impl<F: Function> Midstates<F> {
     ) {
         let kernel = if set.len() <= narrow.lanes { narrow } else { wide };
         let Some(first) = set.first() else { return };
-        let blocks = first.text.len() / F::BLOCK;
         // Lanes without a message repeat the first one.
         let mut texts: Inputs = [first.text.as_ptr(); MAX_LANES];
-        let mut last_blocks: Inputs = [last_block::<F>(first); MAX_LANES];
-        for ((job, text), last) in set.iter().zip(&mut texts).zip(&mut last_blocks) {
-            (*text, *last) = (job.text.as_ptr(), last_block::<F>(job));
-        }
-        for (job, word) in set.iter().zip(&mut ends.suffixes.0) {
-            *word = job.suffix.as_ref().map_or(F::Word::default(), |suffix| F::Word::read(suffix));
+        texts.iter_mut().zip(&*set).for_each(|(text, job)| *text = job.text.as_ptr());
+        if let Some(suffixes) = &mut ends.suffixes {
+            let given = set.iter().filter_map(|job| job.suffix);
+            suffixes.0.iter_mut().zip(given).for_each(|(word, suffix)| *word = F::Word::read(&suffix));
         }
         let mut states = States::new();
         states.fill(kernel.lanes, &self.inner);
-        // SAFETY: the kernel is one of a level this processor has. Each text has so many blocks, and as many octets
-        // before its end as a block has: the caller's promise.
+        // SAFETY: the kernel is one of a level this processor has. The texts are of the ends' form: the caller's promise.
         unsafe {
-            (kernel.run)(&mut states, &texts, blocks);
-            (kernel.finish)(&mut states, &last_blocks, ends);
+            (kernel.run)(&mut states, &texts, ends.whole);
+            (kernel.finish)(&mut states, &texts, ends);
         }
-        for (lane, job) in set.iter_mut().enumerate() {
-            write_digest::<F>(&states.get(lane), job.code);
-        }
+        write_codes::<F>(&states, set);
     }
 
     /// What stands behind texts of this one's form.
@@ -69,36 +61,42 @@ impl<F: Function> Midstates<F> {
         let mut buffer = [0; 2 * MAX_BLOCK];
         let message = F::BLOCK + job.text.len() + suffix;
         let end = pad::<F>(&mut buffer, [zeros(tail), zeros(suffix)], message);
-        let inner = words(buffer.get(tail..end).unwrap_or_default());
-        let end_outer = pad::<F>(&mut buffer, [zeros(F::DIGEST), &[]], F::BLOCK + F::DIGEST);
-        let outer = words(buffer.get(..end_outer).unwrap_or_default());
+        let (first, second) = buffer.split_at(F::BLOCK);
+        let inner = [words(first), words(second)];
+        pad::<F>(&mut buffer, [zeros(F::DIGEST), &[]], F::BLOCK + F::DIGEST);
         Ends {
+            whole: job.text.len() / F::BLOCK,
             words: tail / size_of::<F::Word>(),
             inner,
-            suffixes: Suffixes([F::Word::default(); MAX_LANES]),
             blocks: end / F::BLOCK,
+            suffixes: job.suffix.map(|_| Suffixes([F::Word::default(); MAX_LANES])),
             keyed: &self.outer,
             digest: F::DIGEST / size_of::<F::Word>(),
-            outer,
+            outer: words(&buffer),
         }
     }
 }
 
-/// How many of the first messages are of one form whose texts end with a whole word, no sooner than with a block.
+/// Each lane's digest, cut to what its message's code holds.
+fn write_codes<F: Function>(states: &States<F::Word>, set: &mut [Job<'_>]) {
+    let longest = set.iter().map(|job| job.code.len()).max().unwrap_or_default().min(F::DIGEST);
+    let words = states.0.as_chunks::<MAX_LANES>().0;
+    for (start, lanes) in (0..longest).step_by(size_of::<F::Word>()).zip(words) {
+        for (job, word) in set.iter_mut().zip(lanes) {
+            word.write(job.code.get_mut(start..).unwrap_or_default());
+        }
+    }
+}
+
+/// How many of the first messages are of one form whose texts end with a whole word.
 fn count<F: Function>(jobs: &[Job<'_>], lanes: usize) -> usize {
     let form = |job: &Job<'_>| (job.text.len(), job.suffix.is_some());
     let Some(first) = jobs.first().map(form) else { return 0 };
-    if first.0 < F::BLOCK || !first.0.is_multiple_of(size_of::<F::Word>()) {
+    if !first.0.is_multiple_of(size_of::<F::Word>()) {
         return 0;
     }
     let count = jobs.iter().take_while(|job| form(job) == first).count();
     if count == jobs.len() { count } else { count - count % lanes }
-}
-
-/// Where the last block's worth of octets of a text begins.
-fn last_block<F: Function>(job: &Job<'_>) -> *const u8 {
-    let start = job.text.len().saturating_sub(F::BLOCK);
-    job.text.get(start..).unwrap_or_default().as_ptr()
 }
 
 /// Octets as words; zeros behind them.

@@ -71,6 +71,19 @@ impl Cbc {
     /// Enciphers streams in place, each behind its own initialisation vector. Their lengths may differ;
     /// many of equal length are fastest.
     pub fn encrypt(&self, streams: &mut [&mut [u8]]) {
+        let (alike, others) = streams.split_at_mut(alike(streams, self.streams()));
+        for set in alike.chunks_mut(self.streams()) {
+            let blocks = set.first().map_or(0, |stream| blocks(stream));
+            // SAFETY: all are of one length, as was counted.
+            unsafe { self.encrypt_some(set.iter_mut().map(|stream| stream.as_mut_ptr()), blocks) };
+        }
+        if !others.is_empty() {
+            self.encrypt_any(others);
+        }
+    }
+
+    /// The same for streams of any lengths: as one ends, the next one takes its place.
+    fn encrypt_any(&self, streams: &mut [&mut [u8]]) {
         let mut waiting = streams.iter_mut();
         let mut slots: [Slot<'_>; STREAMS] = core::array::from_fn(|_| Slot { rest: &mut [] });
         let mut live = 0;
@@ -84,14 +97,15 @@ impl Cbc {
             }
             let Some(used) = slots.get_mut(..live) else { return };
             let Some(blocks) = used.iter().map(Slot::blocks).min() else { return };
-            self.encrypt_some(used, blocks);
+            // SAFETY: none has fewer.
+            unsafe { self.encrypt_some(used.iter_mut().map(|slot| slot.rest.as_mut_ptr()), blocks) };
             used.iter_mut().for_each(|slot| slot.advance(blocks));
         }
     }
 
     /// Deciphers one stream in place, behind its initialisation vector, which stays.
     pub fn decrypt(&self, stream: &mut [u8]) {
-        let blocks = (stream.len() / BLOCK).saturating_sub(1);
+        let blocks = blocks(stream);
         match self.level.kind {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the level says that the instructions are there; the stream has so many blocks behind
@@ -113,31 +127,45 @@ impl Cbc {
         }
     }
 
-    /// Enciphers the next `blocks` blocks of every slot.
-    fn encrypt_some(&self, slots: &mut [Slot<'_>], blocks: usize) {
-        debug_assert!(slots.iter().all(|slot| slot.blocks() >= blocks) && slots.len() <= self.streams());
-        let Some(first) = slots.first_mut().map(|slot| slot.rest.as_mut_ptr()) else { return };
+    /// Enciphers the next blocks of streams, each chained to the block where it stands.
+    ///
+    /// # Safety
+    /// There are [`streams`](Self::streams) at most, which do not overlap, and behind the block where each stands it has
+    /// `blocks` more.
+    unsafe fn encrypt_some(&self, streams: impl ExactSizeIterator<Item = *mut u8>, blocks: usize) {
+        let count = streams.len();
+        let mut streams = streams.peekable();
+        let Some(first) = streams.peek().filter(|_| blocks > 0) else { return };
         // Lanes without a stream repeat the first one: they read and write what it does.
-        let mut places = [first; STREAMS];
-        for (place, slot) in places.iter_mut().zip(slots.iter_mut()).skip(1) {
-            *place = slot.rest.as_mut_ptr();
-        }
+        let mut places = [*first; STREAMS];
+        places.iter_mut().zip(streams).for_each(|(place, stream)| *place = stream);
         match self.level.kind {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: the level says that the instructions are there; each place is one of a stream with
-            // so many blocks behind the first, and streams do not overlap.
-            Kind::Avx512 => unsafe { aes::encrypt_512(&self.keys, &places, slots.len(), blocks) },
+            // SAFETY: the level says that the instructions are there; the rest is the caller's promise.
+            Kind::Avx512 => unsafe { aes::encrypt_512(&self.keys, &places, count, blocks) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Kind::Avx2 => unsafe { aes::encrypt_128(&self.keys, &places, slots.len(), blocks) },
+            Kind::Avx2 => unsafe { aes::encrypt_128(&self.keys, &places, count, blocks) },
         }
     }
+}
+
+/// How many of the first streams are of one length: whole sets, and all when no others follow.
+fn alike(streams: &[&mut [u8]], set: usize) -> usize {
+    let Some(first) = streams.first().map(|stream| stream.len()) else { return 0 };
+    let count = streams.iter().take_while(|stream| stream.len() == first).count();
+    if count == streams.len() { count } else { count - count % set }
+}
+
+/// Whole blocks behind a stream's first.
+fn blocks(stream: &[u8]) -> usize {
+    (stream.len() / BLOCK).saturating_sub(1)
 }
 
 impl Slot<'_> {
     /// Blocks still to be enciphered.
     fn blocks(&self) -> usize {
-        (self.rest.len() / BLOCK).saturating_sub(1)
+        blocks(self.rest)
     }
 
     fn advance(&mut self, blocks: usize) {

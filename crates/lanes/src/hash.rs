@@ -41,15 +41,19 @@ pub(crate) type Inputs = [*const u8; MAX_LANES];
 /// The processor has the level's instructions, and each input may be read for that many blocks.
 pub(crate) type Run<W> = unsafe fn(&mut States<W>, &Inputs, usize);
 
-/// The ends of HMACs over texts of one length: the words behind each text's last whole block, and the second hash.
+/// The ends of HMACs over texts of one length: what each text has behind its last whole block, and the second hash.
 pub(crate) struct Ends<'k, W> {
-    /// How many words each text has behind its last whole block.
+    /// Whole blocks of each text.
+    pub(crate) whole: usize,
+    /// How many words each text has behind them, less than a block.
     pub(crate) words: usize,
-    /// What stands behind the text, up to the end of the last of `blocks`.
-    pub(crate) inner: [W; 2 * WORDS],
-    /// A word of each lane that is added to the first of `inner`, where that is zero.
-    pub(crate) suffixes: Suffixes<W>,
+    /// What stands behind the text, zeros where the text and its suffix stand; of two blocks the first is that of the
+    /// text's last words.
+    pub(crate) inner: [[W; WORDS]; 2],
+    /// How many of the two there are.
     pub(crate) blocks: usize,
+    /// A word of each lane for the place behind the text's last word, if texts have one.
+    pub(crate) suffixes: Option<Suffixes<W>>,
     /// The state behind the second padded key.
     pub(crate) keyed: &'k [W; 8],
     /// Words of the first digest, with which the second message begins.
@@ -58,15 +62,15 @@ pub(crate) struct Ends<'k, W> {
     pub(crate) outer: [W; WORDS],
 }
 
-/// A word of each lane.
+/// A word of each lane; where its other octets stand, `inner` has zeros.
 #[repr(C, align(64))]
 pub(crate) struct Suffixes<W>(pub(crate) [W; MAX_LANES]);
 
-/// Ends the HMACs whose whole blocks are in the states; these are then the codes. Each input is the last block of
-/// octets of a text.
+/// Ends the HMACs whose whole blocks are in the states; these are then the codes.
 ///
 /// # Safety
-/// The processor has the level's instructions, and each input may be read for a block.
+/// The processor has the level's instructions, and each input may be read for as many whole blocks and words as the
+/// ends say.
 pub(crate) type Finish<W> = unsafe fn(&mut States<W>, &Inputs, &Ends<'_, W>);
 
 /// A hash function at one level.
@@ -90,7 +94,7 @@ macro_rules! word {
     ($word:ident) => {
         impl Word for $word {
             fn write(self, to: &mut [u8]) {
-                match to.as_mut_array() {
+                match to.first_chunk_mut() {
                     Some(whole) => *whole = self.to_be_bytes(),
                     None => to.iter_mut().zip(self.to_be_bytes()).for_each(|(to, octet)| *to = octet),
                 }

@@ -114,7 +114,9 @@ impl<F: Function> Midstates<F> {
     fn codes(&self, level: Level, jobs: &mut [Job<'_>]) {
         let kernels = F::kernels(level);
         let others = self.codes_alike(kernels, jobs);
-        self.codes_any(kernels, others);
+        if !others.is_empty() {
+            self.codes_any(kernels, others);
+        }
     }
 
     fn codes_any(&self, kernels: [Kernel<F::Word>; 2], jobs: &mut [Job<'_>]) {

@@ -29,7 +29,7 @@ pub(super) unsafe fn run<C: Compression, V: Vector<Word = C::Word>>(
     unsafe {
         let mut state = load::<C, V>(states);
         for block in 0..blocks {
-            C::compress(&mut state, gather(inputs, block));
+            C::compress(&mut state, gather(inputs, block, WORDS));
         }
         store::<C, V>(states, &state);
     }
@@ -43,44 +43,75 @@ pub(super) unsafe fn finish<C: Compression, V: Vector<Word = C::Word>>(
     inputs: &Inputs,
     ends: &Ends<'_, C::Word>,
 ) {
-    // SAFETY: the caller's promise; suffixes are as many as there are lanes.
+    // SAFETY: the caller's promise.
     unsafe {
         let mut state = load::<C, V>(states);
-        let read: [V; WORDS] = gather(inputs, 0);
-        for block in 0..ends.blocks {
-            let mut words = [V::zero(); WORDS];
-            for (at, word) in words.iter_mut().enumerate() {
-                *word = match (WORDS * block + at).checked_sub(ends.words) {
-                    None => read[at + WORDS - ends.words],
-                    Some(0) => V::splat(ends.inner[0]).xor(V::load(ends.suffixes.0.as_ptr())),
-                    Some(behind) => V::splat(ends.inner[behind]),
-                };
-            }
+        let mut words = last_words(inputs, ends);
+        let mut left = ends.blocks;
+        // One compression in the code for all of them.
+        loop {
             C::compress(&mut state, words);
+            match left {
+                0 => break,
+                1 => {
+                    words = splat(&ends.outer);
+                    words[..ends.digest].copy_from_slice(&state[..ends.digest]);
+                    state = splat(ends.keyed);
+                }
+                _ => words = splat(&ends.inner[1]),
+            }
+            left -= 1;
         }
-        let mut words = [V::zero(); WORDS];
-        for (word, known) in words.iter_mut().zip(&ends.outer) {
-            *word = V::splat(*known);
-        }
-        words[..ends.digest].copy_from_slice(&state[..ends.digest]);
-        for (word, first) in state.iter_mut().zip(ends.keyed) {
-            *word = V::splat(*first);
-        }
-        C::compress(&mut state, words);
         store::<C, V>(states, &state);
     }
 }
 
+/// The block with the last words of each text, and what stands behind them.
 #[inline(always)]
-unsafe fn gather<V: Vector>(inputs: &Inputs, block: usize) -> [V; WORDS] {
+unsafe fn last_words<V: Vector>(inputs: &Inputs, ends: &Ends<'_, V::Word>) -> [V; WORDS] {
+    // SAFETY: the caller's promise; suffixes are as many as there are lanes.
+    unsafe {
+        let mut words: [V; WORDS] = gather(inputs, ends.whole, ends.words);
+        for (word, behind) in words.iter_mut().zip(&ends.inner[0]) {
+            *word = word.xor(V::splat(*behind));
+        }
+        if let Some(suffixes) = &ends.suffixes {
+            let suffix = V::load(suffixes.0.as_ptr());
+            for (at, word) in words.iter_mut().enumerate() {
+                if at == ends.words {
+                    *word = word.xor(suffix);
+                }
+            }
+        }
+        words
+    }
+}
+
+/// The first words of a block of each input, zeros for the others.
+#[inline(always)]
+unsafe fn gather<V: Vector>(inputs: &Inputs, block: usize, count: usize) -> [V; WORDS] {
     // SAFETY: the caller's promise.
     unsafe {
         let mut words = [V::zero(); WORDS];
         for part in 0..WORDS / V::WORDS {
             let offset = size_of::<V::Word>() * (WORDS * block + V::WORDS * part);
-            V::gather(inputs.as_ptr(), offset, words.as_mut_ptr().add(part * V::WORDS));
+            let count = count.saturating_sub(V::WORDS * part).min(V::WORDS);
+            V::gather(inputs.as_ptr(), offset, count, words.as_mut_ptr().add(part * V::WORDS));
         }
         words
+    }
+}
+
+/// The same words in every lane.
+#[inline(always)]
+unsafe fn splat<V: Vector, const N: usize>(words: &[V::Word; N]) -> [V; N] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut registers = [V::zero(); N];
+        for (register, word) in registers.iter_mut().zip(words) {
+            *register = V::splat(*word);
+        }
+        registers
     }
 }
 

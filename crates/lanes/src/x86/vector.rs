@@ -27,9 +27,10 @@ pub(super) trait Vector: Copy {
     unsafe fn majority(self, y: Self, z: Self) -> Self;
     unsafe fn rotate_right<const BITS: u32>(self) -> Self;
     unsafe fn shift_right<const BITS: u32>(self) -> Self;
-    /// Reads [`WORDS`](Self::WORDS) words of each lane's input at an offset in octets, big endian, and
-    /// turns them round: `to[w]` gets word `w` of all lanes. `inputs` are as many as there are lanes.
-    unsafe fn gather(inputs: *const *const u8, offset: usize, to: *mut Self);
+    /// Reads `count` words of each lane's input at an offset in octets, [`WORDS`](Self::WORDS) at most, big endian, and
+    /// turns them round: `to[w]` gets word `w` of all lanes, zeros past the count. `inputs` are as many as there are
+    /// lanes; nothing is read past the count.
+    unsafe fn gather(inputs: *const *const u8, offset: usize, count: usize, to: *mut Self);
 }
 
 #[derive(Clone, Copy)]
@@ -153,20 +154,39 @@ macro_rules! narrow {
     };
 }
 
+/// The first octets from here on, whole words of 32 bits, and zeros.
+#[inline(always)]
+unsafe fn read_512(from: *const u8, octets: usize) -> __m512i {
+    // SAFETY: the caller's promise; what has no bit is not read.
+    unsafe { _mm512_maskz_loadu_epi32(((1u32 << (octets / 4)) - 1) as __mmask16, from.cast()) }
+}
+
+/// As [`read_512`].
+#[inline(always)]
+unsafe fn read_256(from: *const u8, octets: usize) -> __m256i {
+    // SAFETY: the caller's promise; what has no bit is not read.
+    unsafe {
+        let place = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let there = _mm256_cmpgt_epi32(_mm256_set1_epi32((octets / 4) as i32), place);
+        _mm256_maskload_epi32(from.cast(), there)
+    }
+}
+
 impl Vector for Short16 {
     wide!(u32, _mm512_set1_epi32, _mm512_add_epi32, _mm512_rorv_epi32, _mm512_srlv_epi32);
 
     #[inline(always)]
-    unsafe fn gather(inputs: *const *const u8, offset: usize, to: *mut Self) {
-        // SAFETY: the caller's promise: 64 octets of each input, and room for 16 registers.
+    unsafe fn gather(inputs: *const *const u8, offset: usize, count: usize, to: *mut Self) {
+        // SAFETY: the caller's promise: so many words of each input, and room for 16 registers.
         unsafe {
+            let octets = count * size_of::<Self::Word>();
             let order = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
             let mut quads = [_mm512_setzero_si512(); 16];
             // Four lanes at a time: word k of each 128-bit part, of those four.
             for four in 0..4 {
                 let row = |lane: usize| {
-                    let from = (*inputs.add(4 * four + lane)).add(offset);
-                    _mm512_shuffle_epi8(_mm512_loadu_si512(from.cast()), order)
+                    let from = (*inputs.add(4 * four + lane)).wrapping_add(offset);
+                    _mm512_shuffle_epi8(read_512(from, octets), order)
                 };
                 let (a, b, c, d) = (row(0), row(1), row(2), row(3));
                 let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
@@ -190,15 +210,16 @@ impl Vector for Long8 {
     wide!(u64, _mm512_set1_epi64, _mm512_add_epi64, _mm512_rorv_epi64, _mm512_srlv_epi64);
 
     #[inline(always)]
-    unsafe fn gather(inputs: *const *const u8, offset: usize, to: *mut Self) {
-        // SAFETY: the caller's promise: 64 octets of each input, and room for 8 registers.
+    unsafe fn gather(inputs: *const *const u8, offset: usize, count: usize, to: *mut Self) {
+        // SAFETY: the caller's promise: so many words of each input, and room for 8 registers.
         unsafe {
+            let octets = count * size_of::<Self::Word>();
             let order = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0809_0a0b_0c0d_0e0f, 0x0001_0203_0405_0607));
             let mut pairs = [_mm512_setzero_si512(); 8];
             for two in 0..4 {
                 let row = |lane: usize| {
-                    let from = (*inputs.add(2 * two + lane)).add(offset);
-                    _mm512_shuffle_epi8(_mm512_loadu_si512(from.cast()), order)
+                    let from = (*inputs.add(2 * two + lane)).wrapping_add(offset);
+                    _mm512_shuffle_epi8(read_512(from, octets), order)
                 };
                 let (a, b) = (row(0), row(1));
                 pairs[2 * two] = _mm512_unpacklo_epi64(a, b);
@@ -234,16 +255,17 @@ impl Vector for Short8 {
     narrow!(u32, _mm256_set1_epi32, _mm256_add_epi32, _mm256_sllv_epi32, _mm256_srlv_epi32);
 
     #[inline(always)]
-    unsafe fn gather(inputs: *const *const u8, offset: usize, to: *mut Self) {
-        // SAFETY: the caller's promise: 32 octets of each input, and room for 8 registers.
+    unsafe fn gather(inputs: *const *const u8, offset: usize, count: usize, to: *mut Self) {
+        // SAFETY: the caller's promise: so many words of each input, and room for 8 registers.
         unsafe {
+            let octets = count * size_of::<Self::Word>();
             let order =
                 _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
             let mut quads = [_mm256_setzero_si256(); 8];
             for four in 0..2 {
                 let row = |lane: usize| {
-                    let from = (*inputs.add(4 * four + lane)).add(offset);
-                    _mm256_shuffle_epi8(_mm256_loadu_si256(from.cast()), order)
+                    let from = (*inputs.add(4 * four + lane)).wrapping_add(offset);
+                    _mm256_shuffle_epi8(read_256(from, octets), order)
                 };
                 let (a, b, c, d) = (row(0), row(1), row(2), row(3));
                 let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
@@ -265,14 +287,15 @@ impl Vector for Long4 {
     narrow!(u64, _mm256_set1_epi64x, _mm256_add_epi64, _mm256_sllv_epi64, _mm256_srlv_epi64);
 
     #[inline(always)]
-    unsafe fn gather(inputs: *const *const u8, offset: usize, to: *mut Self) {
-        // SAFETY: the caller's promise: 32 octets of each input, and room for 4 registers.
+    unsafe fn gather(inputs: *const *const u8, offset: usize, count: usize, to: *mut Self) {
+        // SAFETY: the caller's promise: so many words of each input, and room for 4 registers.
         unsafe {
+            let octets = count * size_of::<Self::Word>();
             let order =
                 _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0809_0a0b_0c0d_0e0f, 0x0001_0203_0405_0607));
             let row = |lane: usize| {
-                let from = (*inputs.add(lane)).add(offset);
-                _mm256_shuffle_epi8(_mm256_loadu_si256(from.cast()), order)
+                let from = (*inputs.add(lane)).wrapping_add(offset);
+                _mm256_shuffle_epi8(read_256(from, octets), order)
             };
             let (a, b, c, d) = (row(0), row(1), row(2), row(3));
             let (ab, cd) = (_mm256_unpacklo_epi64(a, b), _mm256_unpacklo_epi64(c, d));
@@ -354,12 +377,12 @@ impl<V: Vector> Vector for Twice<V> {
         unsafe { Self(self.0.shift_right::<BITS>(), self.1.shift_right::<BITS>()) }
     }
     #[inline(always)]
-    unsafe fn gather(inputs: *const *const u8, offset: usize, to: *mut Self) {
+    unsafe fn gather(inputs: *const *const u8, offset: usize, count: usize, to: *mut Self) {
         // SAFETY: the caller's promise; no word needs more than sixteen registers.
         unsafe {
             let (mut a, mut b) = ([V::zero(); 16], [V::zero(); 16]);
-            V::gather(inputs, offset, a.as_mut_ptr());
-            V::gather(inputs.add(V::LANES), offset, b.as_mut_ptr());
+            V::gather(inputs, offset, count, a.as_mut_ptr());
+            V::gather(inputs.add(V::LANES), offset, count, b.as_mut_ptr());
             for at in 0..V::WORDS {
                 *to.add(at) = Self(a[at], b[at]);
             }
