@@ -38,8 +38,6 @@ const CAPACITY: usize = 512 * 1024;
 const FLUSH_AT: usize = 256 * 1024;
 const MAX_SEGMENTS: usize = 64;
 const MAX_RUN_BYTES: usize = 65_487;
-/// Rounds over both directions before asking again which has something, as in a worker.
-const ROUNDS: usize = 4;
 /// What an SPI would be: anything but the marker of IKE.
 const MARK: [u8; 4] = [1; 4];
 const TUNNEL: TunnelId = TunnelId(0);
@@ -84,14 +82,12 @@ fn both(out: &mut Out, back: &mut Back) -> Result<(), Failure> {
     let mut ready = Vec::with_capacity(3);
     loop {
         epoll.wait(&mut ready, None)?;
-        let (mut more_out, mut more_back) =
-            (ready.iter().any(|r| r.token == 0), ready.iter().any(|r| r.token == 1));
-        for _ in 0..ROUNDS {
-            more_back = more_back && back.step();
-            more_out = more_out && out.step();
-            if !more_out && !more_back {
-                break;
-            }
+        // A step of each that has something, as in a worker.
+        if ready.iter().any(|r| r.token == 1) {
+            back.step();
+        }
+        if ready.iter().any(|r| r.token == 0) {
+            out.step();
         }
     }
 }

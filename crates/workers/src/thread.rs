@@ -25,9 +25,6 @@ use super::queue::{Device, Shared};
 use super::sockets::WorkerSockets;
 use super::urgent::Urgent;
 
-/// Rounds over what is ready before asking again what is, and what commands came. Only then is a direction served in which
-/// something began to wait meanwhile: a stream's acknowledgements wait for as many batches of its data.
-const ROUNDS: usize = 4;
 /// Descriptors one wait reports; the kernel gives all a turn when more are ready.
 const READY: usize = 64;
 
@@ -93,6 +90,7 @@ pub(super) struct Worker {
     inward: Inward,
     captures: Captures,
     up: Up,
+    /// What is ready; after a turn, what may have more.
     live: Vec<Source>,
     urgent: Urgent,
     /// Some queue is read here that epoll refused.
@@ -165,14 +163,21 @@ impl Worker {
     fn run(&mut self) -> io::Result<()> {
         let mut ready = Vec::with_capacity(READY);
         loop {
-            self.epoll.wait(&mut ready, self.refused_any.then_some(AGAIN))?;
+            let patience = self.patience();
+            self.epoll.wait(&mut ready, patience)?;
             if !self.turn(&ready) {
                 return Ok(());
             }
         }
     }
 
-    /// Serves what is ready, each in its turn; `false` when told to stop.
+    /// How long to wait for something: epoll tells nothing of queues that it refused.
+    fn patience(&self) -> Option<Duration> {
+        self.refused_any.then_some(if self.live.is_empty() { AGAIN } else { Duration::ZERO })
+    }
+
+    /// Serves what is ready, a step each; `false` when told to stop. Then it is asked again what is: a direction in which something
+    /// began to wait meanwhile, as a stream's acknowledgements do, waits for no more than one batch of the other.
     fn turn(&mut self, ready: &[Ready]) -> bool {
         self.heed_refusals();
         let mut live = std::mem::take(&mut self.live);
@@ -201,23 +206,18 @@ impl Worker {
             self.offer_again(&mut live);
         }
         // Nobody's flood keeps another waiting for longer than one step of each, nor a control packet for longer than a few steps.
-        for _ in 0..ROUNDS {
-            let now = tick(self.origin);
-            if self.urgent.is_due() {
+        let now = tick(self.origin);
+        if self.urgent.is_due() {
+            self.serve_urgent(now);
+        }
+        live.retain(|source| {
+            if self.urgent.is_due_before_step() {
                 self.serve_urgent(now);
             }
-            live.retain(|source| {
-                if self.urgent.is_due_before_step() {
-                    self.serve_urgent(now);
-                }
-                self.step(*source, now)
-            });
-            self.outward.flush(&mut self.ports, &self.devices, &mut self.up, now);
-            self.up.pass();
-            if live.is_empty() && !self.urgent.is_due() {
-                break;
-            }
-        }
+            self.step(*source, now)
+        });
+        self.outward.flush(&mut self.ports, &self.devices, &mut self.up, now);
+        self.up.pass();
         self.live = live;
         self.rebalance(tick(self.origin));
         true

@@ -42,7 +42,7 @@ impl Urgent {
         many
     }
 
-    /// Shall it be looked at before a round over all others?
+    /// Shall it be looked at before all others?
     pub(super) fn is_due(&self) -> bool {
         self.due
     }

@@ -84,8 +84,8 @@ fn a_control_packet_that_comes_while_batches_are_read_waits_for_few_of_them() {
         assert!(worker.obey());
         send(0, 4000);
         send(CS6, 3);
-        // As if it had come after the wait, which told of two queues of others alone: more steps than go between two looks.
-        assert!(worker.turn(&[ready(DATA), ready(DATA)]));
+        // As if it had come after the wait, which told of others alone: more steps than go between two looks.
+        assert!(worker.turn(&[(); 8].map(|()| ready(DATA))));
         let [data, control] = read(worker);
         assert_eq!(control, 3);
         assert!((1000..4000).contains(&data), "and the others had their turn: {data}");
@@ -104,7 +104,7 @@ fn where_the_wait_tells_of_control_packets_they_are_read_before_others() {
         worker.serve_urgent(Tick(0));
         assert_eq!(read(worker), [0, 32], "so many at a time");
         assert!(worker.turn(&told));
-        assert_eq!(read(worker), [1, 100]);
+        assert_eq!(read(worker), [1, 64], "once more, and then the others");
     });
 }
 
@@ -123,6 +123,13 @@ fn queues_that_epoll_refuses_are_read_all_the_same_until_it_takes_them() {
         send(CS6, 3);
         assert!(worker.turn(&[]));
         assert_eq!((read(worker), worker.refused_any), ([5, 3], true));
+        assert_eq!(worker.patience(), Some(AGAIN), "as both are dry");
+        send(0, 4000);
+        assert!(worker.turn(&[]));
+        assert!(read(worker)[DATA] < 4000);
+        assert_eq!(worker.patience(), Some(Duration::ZERO), "as there is more");
+        (0..50).for_each(|_| assert!(worker.turn(&[])));
+        assert_eq!((read(worker), worker.patience()), ([4005, 3], Some(AGAIN)));
         worker.epoll.remove(&queues[DATA].tun).unwrap();
         worker.urgent.epoll.remove(&queues[CONTROL].tun).unwrap();
         assert!(worker.turn(&[]));
