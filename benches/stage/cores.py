@@ -1,5 +1,6 @@
 """Where the processor time of a stream goes: system calls a packet, and which threads are busy."""
 
+import itertools
 import json
 import re
 import statistics
@@ -12,9 +13,13 @@ from .machine import Meter, spent, threads
 from .measure import Sample
 
 
+_numbers = itertools.count(1)
+
+
 def _load(contender, name, seconds, streams=1):
-    """An iperf3 beside which something is measured for `seconds`, from a second after its start on."""
-    load = contender.ends[0].spawn(f"{name}-{contender.name}", stream(seconds + 2, streams))
+    """An iperf3 beside which something is measured for `seconds`, from a second after its start on. Each has a log of its
+    own, since a log is appended to and its page is read as a whole."""
+    load = contender.ends[0].spawn(f"{name}-{contender.name}-{next(_numbers)}", stream(seconds + 2, streams))
     time.sleep(1)
     return load
 
